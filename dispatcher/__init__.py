@@ -1,0 +1,1 @@
+"""Spread PixVerse jobs over many accounts."""

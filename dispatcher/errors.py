@@ -1,0 +1,230 @@
+"""Every error the library raises, in one tree.
+
+Each class builds its message from its fields; the message says what happened, why, and what to do.
+
+    DispatcherError
+    ├── LeaseError
+    │   ├── NoFreeSlot          every account that could take the job is full or unusable
+    │   ├── LeaseLost           the lease is not ours any more: stop touching the upstream
+    │   └── LeasingClosed       the store is learning which leases exist; nothing is granted yet
+    ├── JobError
+    │   ├── JobNotFound
+    │   ├── JobStateError       the job's status does not allow what was asked
+    │   ├── DuplicateJob        the idempotency key was used with another request
+    │   ├── RequestInvalid      a field of the request is not acceptable
+    │   └── WaitTimeout         the job goes on; only the waiting ended
+    ├── AccountError
+    │   ├── AccountNotFound
+    │   ├── AccountConflict     the channel or its secret belongs to another registration
+    │   └── AccountUnavailable
+    ├── UpstreamError
+    │   ├── RateLimited         capacity: wait, another account may do it now
+    │   ├── AccountRejected     the account's fault: a retry with it will not help
+    │   ├── RequestRejected     the job's fault: a retry will not help
+    │   ├── Moderated           the upstream refused the content
+    │   ├── SubmitUnknown       no answer to a submission: look it up, never send it again blindly
+    │   └── UpstreamUnavailable trouble that passes by itself
+    ├── AccessError
+    │   ├── Unauthorized
+    │   ├── Forbidden
+    │   ├── CallbackRefused
+    │   └── SecretError         a sealed secret cannot be opened with the configured keys
+    ├── StoreUnavailable        Redis does not answer, or must not be used as it is configured
+    ├── StoreReplyError         a script answered what this version does not understand
+    └── SettingsError
+"""
+
+from __future__ import annotations
+
+
+class DispatcherError(Exception):
+    """Root of everything this library raises on purpose."""
+
+
+class LeaseError(DispatcherError):
+    """A slot could not be leased or kept."""
+
+
+class NoFreeSlot(LeaseError):
+    """Every account of the pool is full, or cannot take the job."""
+
+    def __init__(self, pool: str) -> None:
+        self.pool = pool
+        super().__init__(f"No account of pool {pool} has a free slot; wait for a job to end or raise maxJobs.")
+
+
+class LeaseLost(LeaseError):
+    """The lease belongs to a newer delivery, or is gone: stop touching the upstream."""
+
+    def __init__(self, job_id: str, reason: str) -> None:
+        self.job_id = job_id
+        self.reason = reason
+        super().__init__(f"The lease of job {job_id} is not ours any more ({reason}); its new owner goes on.")
+
+
+class LeasingClosed(LeaseError):
+    """The store lost its tail or was replaced; owners re-assert their leases before anything is granted."""
+
+    def __init__(self, until_ms: int) -> None:
+        self.until_ms = until_ms
+        super().__init__(f"Leasing is closed until {until_ms} ms (Redis clock) while owners re-assert their leases.")
+
+
+class JobError(DispatcherError):
+    """Something about one job."""
+
+
+class JobNotFound(JobError):
+    """No record of the job: the id is wrong, or its record has expired."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__(f"Unable to locate job {job_id}")
+
+
+class JobStateError(JobError):
+    """The job's status does not allow what was asked."""
+
+    def __init__(self, job_id: str, status: str, wanted: str) -> None:
+        self.job_id = job_id
+        self.status = status
+        super().__init__(f"Job {job_id} status is {status}, expected {wanted}")
+
+
+class DuplicateJob(JobError):
+    """The idempotency key was already used with another request."""
+
+    def __init__(self, idempotency_key: str, job_id: str) -> None:
+        self.idempotency_key = idempotency_key
+        self.job_id = job_id
+        super().__init__(
+            f"Idempotency key {idempotency_key!r} belongs to job {job_id}, whose request differs; use a new key."
+        )
+
+
+class RequestInvalid(JobError):
+    """A field of the request is missing or not acceptable."""
+
+    def __init__(self, field: str, message: str) -> None:
+        self.field = field
+        super().__init__(message)
+
+
+class WaitTimeout(JobError):
+    """The job did not end in time; it goes on."""
+
+    def __init__(self, job_id: str, timeout_s: float) -> None:
+        self.job_id = job_id
+        self.timeout_s = timeout_s
+        super().__init__(f"Job {job_id} did not end within {timeout_s:g} s; it goes on, wait again or cancel it.")
+
+
+class AccountError(DispatcherError):
+    """Something about one account."""
+
+
+class AccountNotFound(AccountError):
+    """No account is registered for the channel."""
+
+    def __init__(self, channel: str) -> None:
+        self.channel = channel
+        super().__init__(f"No account is registered for channel {channel}; register it first.")
+
+
+class AccountConflict(AccountError):
+    """The channel or its secret belongs to another registration."""
+
+
+class AccountUnavailable(AccountError):
+    """The account exists and cannot take jobs now."""
+
+    def __init__(self, channel: str, reason: str) -> None:
+        self.channel = channel
+        self.reason = reason
+        super().__init__(f"The account of channel {channel} cannot take jobs: {reason}.")
+
+
+class UpstreamError(DispatcherError):
+    """What an upstream's answer means, whatever its wire format."""
+
+    def __init__(self, upstream: str, message: str) -> None:
+        self.upstream = upstream
+        super().__init__(f"{upstream}: {message}")
+
+
+class RateLimited(UpstreamError):
+    """The upstream asks to wait; the account may be used again after ``retry_after_s`` seconds."""
+
+    def __init__(self, upstream: str, message: str, *, retry_after_s: float) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(upstream, message)
+
+
+class AccountRejected(UpstreamError):
+    """401, 403, a captcha: the account must stop; ``reason`` is what the operator reads."""
+
+    def __init__(self, upstream: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(upstream, reason)
+
+
+class RequestRejected(UpstreamError):
+    """The upstream will never accept this request."""
+
+
+class Moderated(UpstreamError):
+    """The upstream refused the content."""
+
+
+class SubmitUnknown(UpstreamError):
+    """No answer to a submission: it may run. Look it up; never send it again blindly."""
+
+
+class UpstreamUnavailable(UpstreamError):
+    """Server trouble or no connection; nothing was accepted.
+
+    ``sent`` is False when the connection was never made, so that nothing can have reached the upstream.
+    """
+
+    def __init__(self, upstream: str, message: str, *, sent: bool = True) -> None:
+        self.sent = sent
+        super().__init__(upstream, message)
+
+
+class AccessError(DispatcherError):
+    """Somebody or something may not do what it asked."""
+
+
+class Unauthorized(AccessError):
+    """The bearer token is missing or unknown."""
+
+    def __init__(self) -> None:
+        super().__init__("Unauthorized")
+
+
+class Forbidden(AccessError):
+    """The token is known and may not do this."""
+
+
+class CallbackRefused(AccessError):
+    """The callback's address is not one we may call."""
+
+
+class SecretError(AccessError):
+    """A sealed secret cannot be opened with the configured keys."""
+
+
+class StoreUnavailable(DispatcherError):
+    """Redis does not answer, or must not be used as it is configured."""
+
+
+class StoreReplyError(DispatcherError):
+    """A script answered what this version does not understand: versions are mixed, or the data was edited."""
+
+    def __init__(self, script: str, reply: object) -> None:
+        self.script = script
+        super().__init__(f"Script {script} answered {reply!r:.200}; are two versions running on one store?")
+
+
+class SettingsError(DispatcherError):
+    """A setting is missing, unknown or not acceptable."""

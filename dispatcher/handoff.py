@@ -1,0 +1,54 @@
+"""The hand-off to RQ: its names and shapes, given to the scripts, which write RQ's job hash themselves.
+
+Nothing here imports rq: importing it reads its key prefix once for the whole process and loads the worker. A contract
+test holds the hash that ``lua/_handoff.lua`` writes against ``rq.job.Job.to_dict()`` of the installed RQ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+QUEUE = "pixverse"
+RUN_JOB = "workers.run.run_job"
+RESULT_TTL_S = 500
+"""How long RQ keeps a finished delivery; the job's own record is the durable one."""
+FAILURE_TTL_S = 86_400
+"""How long RQ keeps a failed delivery in its registry."""
+
+PREFIX_VARIABLE = "RQ_KEY_PREFIX"
+
+
+def rq_prefix(namespace: str) -> str:
+    """RQ's key prefix inside our hash tag; must be in the environment before rq is first imported."""
+    return f"{namespace}:rq"
+
+
+def lua_constants() -> str:
+    """Render what ``_handoff.lua`` needs to know of RQ."""
+    return (
+        f"local RQ = {{ origin = '{QUEUE}', callable = '{RUN_JOB}', "
+        f"result_ttl = '{RESULT_TTL_S}', failure_ttl = '{FAILURE_TTL_S}' }}\n"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryId:
+    """One hand-off of a job: the RQ job id ``<job>-<token>``."""
+
+    job_id: str
+    token: int
+
+    def __str__(self) -> str:
+        return f"{self.job_id}-{self.token}"
+
+    @classmethod
+    def parse(cls, text: str) -> DeliveryId:
+        """Read an RQ job id.
+
+        Raises:
+            ValueError: it is not one of ours.
+        """
+        job_id, _, token = text.rpartition("-")
+        if not job_id or not token.isdecimal():
+            raise ValueError(f"{text!r:.80} is not a delivery id")
+        return cls(job_id, int(token))

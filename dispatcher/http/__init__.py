@@ -1,0 +1,1 @@
+"""The HTTP API: the accounts contract, health."""

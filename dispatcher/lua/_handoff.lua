@@ -1,0 +1,63 @@
+-- Mint a fencing token and hand the delivery <job>-<token> to RQ: lease and hand-off are one atomic step.
+-- RQ = {origin, callable, result_ttl, failure_ttl} is written above by dispatcher/handoff.py.
+
+local OLD_DELIVERY_TTL_S = 86400
+
+-- Days since 1970-01-01 to a civil date (proleptic Gregorian).
+local function civil(days)
+  local z = days + 719468
+  local era = math.floor(z / 146097)
+  local doe = z - era * 146097
+  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
+  local mp = math.floor((5 * doy + 2) / 153)
+  local day = doy - math.floor((153 * mp + 2) / 5) + 1
+  local month = mp < 10 and mp + 3 or mp - 9
+  return yoe + era * 400 + (month <= 2 and 1 or 0), month, day
+end
+
+local function rq_now()
+  local seconds = tonumber(time[1])
+  local year, month, day = civil(math.floor(seconds / 86400))
+  local rest = seconds % 86400
+  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%06dZ', year, month, day, math.floor(rest / 3600),
+    math.floor(rest % 3600 / 60), rest % 60, tonumber(time[2]))
+end
+
+-- The larger token is the newer claim. Never below the clock, so a store that lost its tail issues none twice.
+local function mint()
+  local last = tonumber(redis.call('GET', ns .. ':fence') or '0')
+  local token = math.max(last + 1, now)
+  redis.call('SET', ns .. ':fence', int(token))
+  return int(token)
+end
+
+local function delivery_key(job, token) return ns .. ':rq:job:' .. job .. '-' .. token end
+
+-- Write RQ's job hash and push its id; `front` is for redeliveries, whose upstream job already runs.
+local function hand_off(job, token, front)
+  local delivery = job .. '-' .. token
+  local at = rq_now()
+  redis.call('HSET', delivery_key(job, token),
+    'data', '["' .. RQ.callable .. '",null,["' .. delivery .. '"],{}]',
+    'origin', RQ.origin, 'status', 'queued', 'description', delivery,
+    'created_at', at, 'enqueued_at', at, 'started_at', '', 'ended_at', '', 'last_heartbeat', '',
+    'worker_name', '', 'group_id', '',
+    'success_callback_name', '', 'failure_callback_name', '', 'stopped_callback_name', '',
+    'timeout', '-1', 'result_ttl', RQ.result_ttl, 'failure_ttl', RQ.failure_ttl)
+  redis.call('SADD', ns .. ':rq:queues', ns .. ':rq:queue:' .. RQ.origin)
+  redis.call(front and 'LPUSH' or 'RPUSH', ns .. ':rq:queue:' .. RQ.origin, delivery)
+  redis.call('HINCRBY', job_key(job), 'deliveries', 1)
+end
+
+-- Replace the delivery of a held lease: the old one is told `stale` whenever it speaks again.
+local function redeliver(job, old_token, state, ttl_ms, event)
+  local token = mint()
+  redis.call('EXPIRE', delivery_key(job, old_token), OLD_DELIVERY_TTL_S)
+  redis.call('HSET', lease_key(job), 'token', token, 'state', state, 'execution', '', 'owner', '')
+  redis.call('HDEL', lease_key(job), 'suspect')
+  redis.call('ZADD', ns .. ':expiry', int(now + ttl_ms), job)
+  hand_off(job, token, true)
+  record(job, event .. ' ' .. token)
+  return token
+end

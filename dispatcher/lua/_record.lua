@@ -1,0 +1,48 @@
+-- The job's durable record: status, lists, history and the event that wakes waiters change together, or not at all.
+
+local FINAL = { completed = true, failed = true, moderated = true, cancelled = true }
+local HISTORY_LINES = 32
+local EVENTS_KEPT = 10000
+
+-- Append "<ms> <event>" and drop the oldest line beyond 32.
+local function appended(history, event)
+  local text = history .. int(now) .. ' ' .. event .. '\n'
+  local _, lines = string.gsub(text, '\n', '')
+  if lines > HISTORY_LINES then text = string.gsub(text, '^[^\n]*\n', '', lines - HISTORY_LINES) end
+  return text
+end
+
+-- Change the record: `changes` is a flat list of fields and values; `status` may be nil (unchanged), and so may `event`
+-- (not worth a line of history). A final status is never left: the change is dropped (fields, status and all).
+local function record(job, event, status, changes)
+  local key = job_key(job)
+  local old, user, created, history = fields(key, 'status', 'user', 'created_ms', 'history')
+  if old == '' or FINAL[old] then return false end
+  local values = changes or {}
+  if event then
+    values[#values + 1] = 'history'
+    values[#values + 1] = appended(history, event)
+  end
+  values[#values + 1] = 'updated_ms'
+  values[#values + 1] = int(now)
+  if status and status ~= old then
+    values[#values + 1] = 'status'
+    values[#values + 1] = status
+    redis.call('ZREM', ns .. ':jobs:' .. user .. ':' .. old, job)
+    redis.call('ZADD', ns .. ':jobs:' .. user .. ':' .. status, created, job)
+  end
+  redis.call('HSET', key, unpack(values))
+  redis.call('XADD', ns .. ':events', 'MAXLEN', '~', EVENTS_KEPT, '*', 'job', job, 'status', status or old)
+  return true
+end
+
+-- Make the job final, once; its record lives keep_s longer.
+local function finish(job, event, status, keep_s, changes)
+  local values = changes or {}
+  values[#values + 1] = 'finished_ms'
+  values[#values + 1] = int(now)
+  if not record(job, event, status, values) then return false end
+  redis.call('EXPIRE', job_key(job), keep_s)
+  redis.call('ZREM', ns .. ':deadlines', job)
+  return true
+end

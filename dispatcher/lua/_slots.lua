@@ -1,0 +1,53 @@
+-- Slots: used = ZCARD(slots), always. No number beside it could drift.
+
+local PINNED_STREAK = 8
+local PINNED_LOOKED_AT = 8
+
+-- The first waiting job pinned to the channel that fits beside `used` running ones, or nil.
+local function pinned_fit(pool, channel, used)
+  local key = pending_key(pool, channel)
+  if redis.call('ZCARD', key) == 0 then return nil end
+  for _, job in ipairs(redis.call('ZRANGE', key, 0, PINNED_LOOKED_AT - 1)) do
+    local limit = tonumber(redis.call('HGET', job_key(job), 'limit') or '')
+    if not limit or used < limit then return job end
+  end
+  return nil
+end
+
+-- Can the channel take a job now? Returns room (boolean), used, streak of pinned jobs just served.
+local function capacity(pool, channel)
+  local state, max_jobs, cooling, streak =
+    fields(account_key(pool, channel), 'state', 'max_jobs', 'cooling_until_ms', 'pinned_streak')
+  local used = redis.call('ZCARD', slots_key(pool, channel))
+  local room = state == 'active' and (tonumber(cooling) or 0) <= now and used < tonumber(max_jobs)
+  return room, used, tonumber(streak) or 0
+end
+
+-- Rebuild the channel's membership of free:<pool>; every script that touches a channel ends here.
+-- A channel whose pinned job fits is kept for it, until eight in a row were served while others wait.
+local function refresh(pool, channel)
+  local room, used, streak = capacity(pool, channel)
+  if room and (streak >= PINNED_STREAK or not pinned_fit(pool, channel, used)) then
+    redis.call('ZADD', free_key(pool), used, channel)
+  else
+    redis.call('ZREM', free_key(pool), channel)
+  end
+end
+
+-- A deleted account is forgotten when its last slot has drained.
+local function forget_if_drained(pool, channel)
+  local key = account_key(pool, channel)
+  if redis.call('HGET', key, 'state') ~= 'deleted' then return end
+  if redis.call('ZCARD', slots_key(pool, channel)) > 0 then return end
+  redis.call('DEL', key)
+  redis.call('HDEL', ns .. ':channels', channel)
+end
+
+-- Give the slot back, exactly once: the lease goes with it, so a second call finds nothing to free.
+local function release(pool, channel, job)
+  redis.call('ZREM', slots_key(pool, channel), job)
+  redis.call('ZREM', submitting_key(pool, channel), job)
+  redis.call('ZREM', ns .. ':expiry', job)
+  redis.call('DEL', lease_key(job))
+  forget_if_drained(pool, channel)
+end

@@ -1,0 +1,35 @@
+-- Create or update an account, live: a raised limit is granted from in the same step, a lowered one drains.
+-- KEYS  [1] namespace
+-- ARGV  [1] seed  [2] ttl_ms  [3] user  [4] pool  [5] channel  [6] server  [7] sealed secret  [8] masked secret
+--       [9] digest of the secret  [10] max_jobs  [11] version under which the secret was sealed
+-- Returns {'created' | 'updated', secret version in force} | {'foreign'}: the channel is another user's
+--       | {'duplicate', channel, pool}: the secret is already on that channel
+-- Safe to run twice.
+-- needs: record handoff slots refill
+
+local pool, channel, digest = ARGV[4], ARGV[5], ARGV[9]
+local owner = redis.call('HGET', ns .. ':channels', channel)
+if owner and owner ~= pool then return { 'foreign' } end
+local holder = redis.call('HGET', ns .. ':secrets', digest)
+if holder and holder ~= channel then return { 'duplicate', holder, redis.call('HGET', ns .. ':channels', holder) or '' } end
+
+local key = account_key(pool, channel)
+local state, old_digest = fields(key, 'state', 'digest')
+local is_new = state == '' or state == 'deleted'
+redis.call('HSET', key, 'user', ARGV[3], 'channel', channel, 'server', ARGV[6], 'max_jobs', ARGV[10],
+  'updated_ms', int(now))
+if old_digest ~= digest then
+  if old_digest ~= '' then redis.call('HDEL', ns .. ':secrets', old_digest) end
+  redis.call('HSET', key, 'sealed', ARGV[7], 'masked', ARGV[8], 'digest', digest, 'secret_version', ARGV[11])
+end
+-- A new secret is a new chance for an account that was disabled; a pause is the operator's and stays.
+if is_new or (state == 'disabled' and old_digest ~= digest) then
+  redis.call('HSET', key, 'state', 'active', 'reason', '')
+end
+if is_new then redis.call('HSET', key, 'created_ms', int(now)) end
+redis.call('HSET', ns .. ':channels', channel, pool)
+redis.call('HSET', ns .. ':secrets', digest, channel)
+redis.call('SADD', ns .. ':accounts:' .. pool, channel)
+redis.call('SADD', ns .. ':pools', pool)
+refill(pool, channel)
+return { is_new and 'created' or 'updated', redis.call('HGET', key, 'secret_version') }

@@ -1,0 +1,29 @@
+-- A worker takes a delivery up: the first execution of the current token binds the lease, any other is told `stale`.
+-- KEYS  [1] namespace
+-- ARGV  [1] ttl_ms  [2] job  [3] token  [4] execution: RQ's execution id  [5] owner: the worker's name
+-- Returns {'stale'} | {'done'} (the job is final and holds no slot, or is unknown)
+--       | {'start' | 'lookup' | 'adopt' | 'watch' | 'same', lease, record, account}, the last three as flat lists
+-- Safe to run twice: the same execution is told `same` with the state as it stands.
+-- needs: record
+
+local ttl_ms, job, token, execution = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
+local NEXT = { R = { 'C', 'start' }, C = { 'C', 'start' }, S = { 'U', 'lookup' }, U = { 'U', 'lookup' },
+  A = { 'A', 'adopt' }, D = { 'D', 'watch' } }
+
+local held, state, bound, pool, channel = fields(lease_key(job), 'token', 'state', 'execution', 'pool', 'channel')
+if held == '' then
+  local status = redis.call('HGET', job_key(job), 'status')
+  return { (not status or FINAL[status]) and 'done' or 'stale' }
+end
+if held ~= token or (bound ~= '' and bound ~= execution) then return { 'stale' } end
+
+local verdict = 'same'
+if bound == '' then
+  local following = NEXT[state]
+  verdict = following[2]
+  redis.call('HSET', lease_key(job), 'state', following[1], 'execution', execution, 'owner', ARGV[5])
+  record(job, 'claimed ' .. following[1])
+end
+redis.call('ZADD', ns .. ':expiry', 'XX', int(now + ttl_ms), job)
+return { verdict, redis.call('HGETALL', lease_key(job)), redis.call('HGETALL', job_key(job)),
+  redis.call('HGETALL', account_key(pool, channel)) }

@@ -1,0 +1,18 @@
+-- Grant waiting jobs of one pool, and re-admit accounts whose cooling has ended. The safety net behind inline refill.
+-- KEYS  [1] namespace
+-- ARGV  [1] seed  [2] ttl_ms  [3] pool, or '' to only re-admit the due
+-- Returns {grants, more: 1 if there is more to do now, next_ms: the earliest due instant or 0}
+-- Safe to run twice: a granted job is not pending any more.
+-- needs: record handoff slots refill
+
+local more = false
+local due = ns .. ':due'
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', int(now), 'LIMIT', 0, 256)) do
+  local channel = string.match(member, '([^:]+)$')
+  local pool = string.sub(member, 1, #member - #channel - 1)
+  redis.call('ZREM', due, member)
+  more = refill(pool, channel) or more
+end
+if ARGV[3] ~= '' then more = dispatch(ARGV[3]) or more end
+local earliest = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
+return { grants, more and 1 or 0, earliest and int(tonumber(earliest)) or '0' }

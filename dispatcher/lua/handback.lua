@@ -1,0 +1,48 @@
+-- A definite refusal: nothing runs upstream. The job returns to the place it had; the account cools or stops.
+-- KEYS  [1] namespace
+-- ARGV  [1] seed  [2] ttl_ms  [3] keep_s  [4] job  [5] token  [6] reason
+--       [7] requeues_max: beyond it the job fails; '' does not count this one
+--       [8] cool_ms: the account cools for at least that long, 0 not at all
+--       [9] disable: 1 stops the account with the reason
+--       [10] never_sent: 1 if the connection was never made (the only way back from U)
+-- Returns {'pending'} | {'failed'} | {'ok', status} (the job was final; its slot is free now) | {'stale'}
+-- Safe to run twice: the second call finds another token, or none.
+-- needs: record handoff slots refill
+
+local keep_s, job, reason = ARGV[3], ARGV[4], ARGV[6]
+local held, state, pool, channel = fields(lease_key(job), 'token', 'state', 'pool', 'channel')
+if held ~= ARGV[5] or state == 'R' then return { 'stale' } end
+if state == 'U' and ARGV[10] ~= '1' then return { 'stale' } end
+
+local account = account_key(pool, channel)
+if redis.call('HGET', account, 'state') == 'active' and ARGV[9] == '1' then
+  redis.call('HSET', account, 'state', 'disabled', 'reason', reason)
+end
+local until_ms = now + tonumber(ARGV[8])
+if tonumber(ARGV[8]) > 0 and until_ms > tonumber(redis.call('HGET', account, 'cooling_until_ms') or '0') then
+  if redis.call('EXISTS', account) == 1 then
+    redis.call('HSET', account, 'cooling_until_ms', int(until_ms))
+    redis.call('ZADD', ns .. ':due', int(until_ms), pool .. ':' .. channel)
+  end
+end
+
+release(pool, channel, job)
+local verdict = { 'pending' }
+if state == 'D' then
+  redis.call('ZREM', ns .. ':deadlines', job)
+  verdict = { 'ok', redis.call('HGET', job_key(job), 'status') }
+else
+  local refused_by = fields(job_key(job), 'refused_by')
+  local requeues = ARGV[7] ~= '' and redis.call('HINCRBY', job_key(job), 'requeues', 1) or 0
+  local changes = { 'refused_by', (refused_by == '' and '' or refused_by .. ' ') .. channel }
+  if ARGV[7] ~= '' and requeues > tonumber(ARGV[7]) then
+    changes[#changes + 1] = 'error'
+    changes[#changes + 1] = 'Refused ' .. requeues .. ' times, last by ' .. channel .. ': ' .. reason
+    finish(job, 'failed ' .. reason, 'failed', keep_s, changes)
+    verdict = { 'failed' }
+  else
+    to_pending(job, 'returned ' .. reason, keep_s, 'created', changes)
+  end
+end
+refill(pool, channel)
+return verdict

@@ -1,0 +1,31 @@
+-- `mark A`: the upstream's id for the job is known. Repeated with the same id it records progress.
+-- Invariant: an interaction belongs to one job only; the first to claim it keeps it.
+-- KEYS  [1] namespace
+-- ARGV  [1] ttl_ms  [2] job  [3] token  [4] remote: the upstream's id  [5] claim_ttl_ms
+--       [6] status: started | progress  [7…] fields and values of the record
+-- Returns {'ok', state} | {'stale'} | {'claimed', other job} | {'other', remote id held}
+-- Safe to run twice.
+-- needs: record slots
+
+local job, remote = ARGV[2], ARGV[4]
+local held, state, pool, channel, known = fields(lease_key(job), 'token', 'state', 'pool', 'channel', 'remote')
+if held ~= ARGV[3] or state == 'R' or state == 'C' then return { 'stale' } end
+if known ~= '' and known ~= remote then return { 'other', known } end
+
+local claimed = ns .. ':claimed:' .. pool .. ':' .. remote
+if not redis.call('SET', claimed, job, 'NX', 'PX', ARGV[5]) then
+  local other = redis.call('GET', claimed)
+  if other ~= job then return { 'claimed', other } end
+end
+local following = state == 'D' and 'D' or 'A'
+if known == '' then
+  redis.call('HSET', lease_key(job), 'state', following, 'remote', remote)
+  redis.call('ZREM', submitting_key(pool, channel), job)
+end
+redis.call('ZADD', ns .. ':expiry', 'XX', int(now + tonumber(ARGV[1])), job)
+local changes = known == '' and { 'started_ms', int(now) } or {}
+for index = 7, #ARGV do changes[#changes + 1] = ARGV[index] end
+if #changes > 0 then
+  record(job, known == '' and ('accepted ' .. remote) or nil, ARGV[6], changes)
+end
+return { 'ok', following }

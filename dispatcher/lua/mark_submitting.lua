@@ -1,0 +1,50 @@
+-- `mark S`: the only permission to submit. Written before the call, so that a crash in it leaves a trace.
+-- Invariant: at most one job of a channel is unanswered (in S, or in U undecided for less than window_ms), so the first
+-- unclaimed answer in the channel is that job's, without reading its text.
+-- KEYS  [1] namespace
+-- ARGV  [1] seed  [2] ttl_ms  [3] keep_s  [4] job  [5] token
+--       [6] hard_deadline_ms from now  [7] min_interval_ms between submissions  [8] window_ms
+--       [9] patience_ms: a longer cooling sends the job back to pending
+-- Returns {'ok', submitted_ms, account as a flat list} | {'wait', ms} | {'pending', reason} | {'stale'}
+-- Safe to run twice: a job in S answers `ok` with its first instant.
+-- needs: record handoff slots refill
+
+local job, token = ARGV[4], ARGV[5]
+local held, state, pool, channel, submitted =
+  fields(lease_key(job), 'token', 'state', 'pool', 'channel', 'submitted_ms')
+if held ~= token then return { 'stale' } end
+
+local account = account_key(pool, channel)
+if state == 'S' then return { 'ok', submitted, redis.call('HGETALL', account) } end
+if state ~= 'C' then return { 'stale' } end
+
+local function back(reason)
+  release(pool, channel, job)
+  to_pending(job, 'returned ' .. reason, ARGV[3])
+  refill(pool, channel)
+  return { 'pending', reason }
+end
+
+local standing, cooling, last = fields(account, 'state', 'cooling_until_ms', 'last_submit_ms')
+if standing ~= 'active' then return back('account ' .. (standing == '' and 'deleted' or standing)) end
+local cooling_ms = (tonumber(cooling) or 0) - now
+if cooling_ms > tonumber(ARGV[9]) then return back('account cooling') end
+if cooling_ms > 0 then return { 'wait', int(cooling_ms) } end
+local paced_ms = (tonumber(last) or 0) + tonumber(ARGV[7]) - now
+if paced_ms > 0 then return { 'wait', int(paced_ms) } end
+
+local submitting = submitting_key(pool, channel)
+redis.call('ZREMRANGEBYSCORE', submitting, '-inf', int(now - tonumber(ARGV[8])))
+if redis.call('ZCARD', submitting) > 0 then return { 'wait', '100' } end
+
+redis.call('ZADD', submitting, int(now), job)
+redis.call('HSET', account, 'last_submit_ms', int(now))
+local deadline = tonumber(redis.call('HGET', job_key(job), 'deadline_ms') or '0')
+local hard = now + tonumber(ARGV[6])
+redis.call('HSET', lease_key(job), 'state', 'S', 'submitted_ms', int(now), 'deadline_ms', int(hard),
+  'secret_version', redis.call('HGET', account, 'secret_version') or '')
+redis.call('ZADD', ns .. ':expiry', 'XX', int(now + tonumber(ARGV[2])), job)
+redis.call('ZADD', ns .. ':deadlines', int(deadline > 0 and math.min(deadline, hard) or hard), job)
+redis.call('HINCRBY', job_key(job), 'attempts', 1)
+record(job, 'submitting')
+return { 'ok', int(now), redis.call('HGETALL', account) }

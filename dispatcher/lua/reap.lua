@@ -1,0 +1,81 @@
+-- Take back what dead owners left: the only redelivery there is. A slot is never freed here while the upstream may run.
+-- Two strikes: a lease found expired is suspect; it is redelivered only strike_ms later, if no renewal cleared it.
+-- KEYS  [1] namespace
+-- ARGV  [1] seed  [2] ttl_ms  [3] keep_s  [4] strike_ms  [5] redeliveries_max  [6] hold_ms  [7] grace_ms
+-- Returns {redelivered, ended, forced, more: 1 if there is more to do now}
+-- Safe to run twice.
+-- needs: record handoff slots refill
+
+local keep_s, strike_ms, hold_ms, grace_ms = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local BATCH = 128
+local queue = ns .. ':rq:queue:' .. RQ.origin
+local redelivered, ended, forced = 0, 0, 0
+
+local function drain(job, deadline)
+  redis.call('HSET', lease_key(job), 'state', 'D')
+  redis.call('ZADD', ns .. ':deadlines', int(deadline + hold_ms), job)
+end
+
+-- End a job whose time is up: its slot is freed only where nothing was ever sent.
+local function give_up(job, event, message)
+  local state, pool, channel, deadline = fields(lease_key(job), 'state', 'pool', 'channel', 'deadline_ms')
+  local own_pool, pin = fields(job_key(job), 'pool', 'pin')
+  redis.call('ZREM', pending_key(own_pool, pin), job)
+  finish(job, event, 'failed', keep_s, { 'error', message })
+  if state == 'S' or state == 'U' or state == 'A' then
+    drain(job, math.max(tonumber(deadline) or now, now))
+  elseif state ~= '' and state ~= 'D' then
+    release(pool, channel, job)
+    refill(pool, channel)
+  end
+  ended = ended + 1
+end
+
+local function second_strike(job, token, state)
+  if state == 'R' and redis.call('LPOS', queue, job .. '-' .. token) then
+    redis.call('HDEL', lease_key(job), 'suspect')
+    redis.call('ZADD', ns .. ':expiry', int(now + ttl_ms), job)
+    return
+  end
+  redis.call('LREM', queue .. ':intermediate', 1, job .. '-' .. token)
+  if redis.call('HINCRBY', job_key(job), 'redeliveries', 1) > tonumber(ARGV[5]) then
+    if state ~= 'D' then give_up(job, 'poison', 'Its worker died ' .. ARGV[5] .. ' times while running it') end
+    redis.call('ZREM', ns .. ':expiry', job)
+    return
+  end
+  local following = state == 'C' and 'R' or state == 'S' and 'U' or state
+  redeliver(job, token, following, ttl_ms, 'redelivered')
+  redelivered = redelivered + 1
+end
+
+local expired = redis.call('ZRANGEBYSCORE', ns .. ':expiry', '-inf', int(now), 'LIMIT', 0, BATCH)
+for _, job in ipairs(expired) do
+  local token, state, suspect = fields(lease_key(job), 'token', 'state', 'suspect')
+  if token == '' then
+    redis.call('ZREM', ns .. ':expiry', job)
+  elseif suspect == '' then
+    redis.call('HSET', lease_key(job), 'suspect', int(now))
+    redis.call('ZADD', ns .. ':expiry', int(now + strike_ms), job)
+  else
+    second_strike(job, token, state)
+  end
+end
+
+local overdue = redis.call('ZRANGEBYSCORE', ns .. ':deadlines', '-inf', int(now), 'LIMIT', 0, BATCH)
+for _, job in ipairs(overdue) do
+  local state, pool, channel, graced, suspect =
+    fields(lease_key(job), 'state', 'pool', 'channel', 'graced', 'suspect')
+  if state == 'D' then
+    release(pool, channel, job)
+    redis.call('ZREM', ns .. ':deadlines', job)
+    refill(pool, channel)
+    forced = forced + 1
+  elseif graced == '' and suspect == '' and (state == 'S' or state == 'U' or state == 'A') then
+    redis.call('HSET', lease_key(job), 'graced', '1')
+    redis.call('ZADD', ns .. ':deadlines', int(now + grace_ms), job)
+  else
+    redis.call('ZREM', ns .. ':deadlines', job)
+    give_up(job, 'deadline', state == '' and 'No account took the job before its deadline' or 'Not finished before its deadline')
+  end
+end
+return { redelivered, ended, forced, (#expired == BATCH or #overdue == BATCH) and 1 or 0 }

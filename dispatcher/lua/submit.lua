@@ -1,0 +1,77 @@
+-- Accept a job, once: write its record, let it wait, and lease it a slot in the same step if one is free.
+-- KEYS  [1] namespace
+-- ARGV  [1] seed  [2] ttl_ms  [3] keep_s: life of a final record
+--       [4] mode: wait | refuse (accept only if a slot is granted now)
+--       [5] job  [6] pool  [7] user  [8] priority -100..100  [9] pin: channel or ''
+--       [10] limit: this request's own maxJobs or ''  [11] deadline_ms after now, or 0  [12] max_wait_ms, or 0
+--       [13] idempotency key or ''  [14] digest of the request  [15] idempotency_ttl_ms
+--       [16…] further fields and values of the record
+-- Returns {'created', record as a flat list} | {'exists', record} | {'conflict', job of the key}
+--       | {'no_account'}: the pin is not a channel of this pool
+--       | refuse only: {'full', {running jobs}} | {'throttled', ms until the first cooling ends} | {'unusable'}
+-- Safe to run twice: a known id answers `exists`.
+-- needs: record handoff slots refill
+
+local keep_s, mode, job, pool, user = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local pin, deadline_ms, max_wait_ms = ARGV[9], tonumber(ARGV[11]), tonumber(ARGV[12])
+
+local function answer(verdict, id) return { verdict, redis.call('HGETALL', job_key(id)) } end
+
+if redis.call('EXISTS', job_key(job)) == 1 then return answer('exists', job) end
+local idempotency = ARGV[13] ~= '' and (ns .. ':idempotency:' .. user .. ':' .. ARGV[13])
+local known = idempotency and redis.call('GET', idempotency)
+if known then
+  local first, digest = string.match(known, '^(%S+) (%S+)$')
+  if digest ~= ARGV[14] then return { 'conflict', first } end
+  if redis.call('EXISTS', job_key(first)) == 1 then return answer('exists', first) end
+end
+if pin ~= '' then
+  local state = redis.call('HGET', account_key(pool, pin), 'state')
+  if not state or state == 'deleted' then return { 'no_account' } end
+end
+
+-- Larger priorities first, first come first served within: 201 steps of 2^44 stay below 2^53.
+local sequence = redis.call('INCR', ns .. ':sequence')
+local score = int((100 - tonumber(ARGV[8])) * 17592186044416 + sequence)
+local expires = deadline_ms > 0 and now + deadline_ms or 0
+local wait_until = max_wait_ms > 0 and now + max_wait_ms or 0
+local first_check = (expires > 0 and wait_until > 0) and math.min(expires, wait_until) or math.max(expires, wait_until)
+local record_fields = { 'id', job, 'pool', pool, 'user', user, 'priority', ARGV[8], 'pin', pin, 'limit', ARGV[10],
+  'score', score, 'status', 'created', 'channel', pin, 'created_ms', int(now), 'updated_ms', int(now),
+  'deadline_ms', int(expires), 'pending_deadline_ms', int(first_check), 'deliveries', 0, 'requeues', 0, 'attempts', 0, 'redeliveries', 0,
+  'history', int(now) .. ' accepted\n' }
+for index = 16, #ARGV do record_fields[#record_fields + 1] = ARGV[index] end
+redis.call('HSET', job_key(job), unpack(record_fields))
+redis.call('ZADD', ns .. ':jobs:' .. user, int(now), job)
+redis.call('ZADD', ns .. ':jobs:' .. user .. ':created', int(now), job)
+redis.call('ZADD', pending_key(pool, pin), score, job)
+if first_check > 0 then redis.call('ZADD', ns .. ':deadlines', int(first_check), job) end
+
+if pin ~= '' then refill(pool, pin) else dispatch(pool) end
+
+local leased = redis.call('HGET', lease_key(job), 'channel')
+if not leased and mode == 'refuse' then
+  redis.call('ZREM', pending_key(pool, pin), job)
+  redis.call('ZREM', ns .. ':jobs:' .. user, job)
+  redis.call('ZREM', ns .. ':jobs:' .. user .. ':created', job)
+  redis.call('ZREM', ns .. ':deadlines', job)
+  redis.call('DEL', job_key(job))
+  local running, cooling, usable = {}, nil, false
+  local channels = pin ~= '' and { pin } or redis.call('SMEMBERS', ns .. ':accounts:' .. pool)
+  for _, channel in ipairs(channels) do
+    local state, until_ms = fields(account_key(pool, channel), 'state', 'cooling_until_ms')
+    local wait_ms = (tonumber(until_ms) or 0) - now
+    usable = usable or state == 'active'
+    if state == 'active' and wait_ms > 0 then cooling = math.min(cooling or wait_ms, wait_ms) end
+    for _, id in ipairs(redis.call('ZRANGE', slots_key(pool, channel), 0, -1)) do
+      if redis.call('HGET', lease_key(id), 'state') ~= 'D' then running[#running + 1] = id end
+    end
+  end
+  if not usable then return { 'unusable' } end
+  if #running == 0 and cooling then return { 'throttled', int(cooling) } end
+  return { 'full', running }
+end
+
+redis.call('HSET', job_key(job), 'wire_channel', leased or (pin ~= '' and pin) or '0')
+if idempotency then redis.call('SET', idempotency, job .. ' ' .. ARGV[14], 'PX', ARGV[15]) end
+return answer('created', job)

@@ -1,0 +1,319 @@
+"""What enters and leaves: requests, jobs and accounts, as frozen models.
+
+Field names are the HTTP contract's (``docs/http-api.md``), also in Python, so that a job reads the same everywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from dispatcher.errors import RequestInvalid
+
+Status = Literal["created", "started", "progress", "completed", "failed", "moderated", "cancelled"]
+FINAL: frozenset[str] = frozenset({"completed", "failed", "moderated", "cancelled"})
+Kind = Literal["create", "create_single", "animate", "meme_face", "button"]
+UpstreamName = Literal["discord", "platform"]
+
+PROMPT_CHARACTERS = 512
+MAX_JOBS = 10
+SEED_MAX = 2_147_483_647
+STYLES = ("Realistic", "Anime", "3D Animation")
+ASPECT_RATIOS = ("16:9", "9:16", "1:1", "4:3", "3:4")
+
+_ID_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_ID = re.compile(r"\d{17}[A-Z2-7]{6}")
+_WIRE_ID = re.compile(r"job:(\d{17}[A-Z2-7]{6})-user:(\d+)-channel:(\S+)-bot:(pixverse|platform)")
+_BOTS = {"discord": "pixverse", "platform": "platform"}
+
+
+def new_job_id(at: datetime | None = None) -> str:
+    """Make a job id: ``yyyyMMddHHmmssSSS`` in UTC and six random base-32 characters."""
+    moment = at or datetime.now(UTC)
+    stamp = moment.strftime("%Y%m%d%H%M%S") + f"{moment.microsecond // 1000:03d}"
+    return stamp + "".join(secrets.choice(_ID_ALPHABET) for _ in range(6))
+
+
+def short_id(job_id: str) -> str:
+    """Take either form of a job id, the wire's or the short one, and return the short one.
+
+    What has neither form is returned as it is: nothing is stored under it.
+    """
+    wire = _WIRE_ID.fullmatch(job_id)
+    return wire[1] if wire else job_id
+
+
+def _one_of(*allowed: str) -> Any:
+    def check(value: str) -> str:
+        if value not in allowed:
+            raise ValueError(f"one of {', '.join(allowed)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _absent_if_empty(value: Any) -> Any:
+    """Clients of the contract send every field, empty where it has no value."""
+    return None if value == "" else value
+
+
+Prompt = Annotated[str, Field(min_length=1, max_length=PROMPT_CHARACTERS)]
+OptionalPrompt = Annotated[str | None, BeforeValidator(_absent_if_empty), Field(max_length=PROMPT_CHARACTERS)]
+Style = Annotated[str, Field(min_length=1), _one_of(*STYLES)]
+AspectRatio = Annotated[Literal["16:9", "9:16", "1:1", "4:3", "3:4"] | None, BeforeValidator(_absent_if_empty)]
+Seed = Annotated[int | None, BeforeValidator(_absent_if_empty), Field(ge=0, le=SEED_MAX)]
+
+
+def _told(problem: ErrorDetails, title: str) -> RequestInvalid:
+    """Say one validation problem in the contract's words."""
+    field = str(problem["loc"][0]) if problem["loc"] else title
+    match problem["type"]:
+        case "missing" | "string_too_short":
+            return RequestInvalid(field, f"Required param {field} is missing or empty")
+        case "string_too_long":
+            return RequestInvalid(field, f"{field} is too long")
+        case "extra_forbidden":
+            return RequestInvalid(field, f"{title} has no field {field}")
+        case _ if problem["input"] in (None, ""):
+            return RequestInvalid(field, f"Required param {field} is missing or empty")
+        case _:
+            return RequestInvalid(field, f"Param {field} value {problem['input']!s:.80} is not supported")
+
+
+class Request(BaseModel):
+    """What every request has; ``maxJobs`` lowers the account's limit for this job alone.
+
+    Raises:
+        RequestInvalid: a field is missing or not acceptable; ``field`` names it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ClassVar[Kind]
+    upstream: ClassVar[UpstreamName] = "discord"
+
+    maxJobs: Annotated[int | None, BeforeValidator(_absent_if_empty), Field(ge=1, le=MAX_JOBS)] = None
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _told(error.errors()[0], type(self).__name__) from None
+
+
+class Create(Request):
+    """Four videos from a text.
+
+    Source: contract §3.1.
+    """
+
+    kind: ClassVar[Kind] = "create"
+
+    prompt: Prompt
+    style: Style
+    negative_prompt: OptionalPrompt = None
+    aspect_ratio: AspectRatio = None
+    character: Annotated[str | None, BeforeValidator(_absent_if_empty)] = None
+
+
+class CreateSingle(Create):
+    """One video from a text.
+
+    Source: contract §3.2.
+    """
+
+    kind: ClassVar[Kind] = "create_single"
+
+    seed_value: Seed = None
+
+
+class Animate(Request):
+    """A video from an image; ``image`` is the path of a jpg or png file.
+
+    Source: contract §3.3.
+    """
+
+    kind: ClassVar[Kind] = "animate"
+
+    image: Annotated[str, Field(min_length=1)]
+    prompt: OptionalPrompt = None
+    motion: Annotated[int | None, Field(ge=1, le=10)] = None
+    seed_value: Seed = None
+    hd_quality: Literal["Yes", "No"] | None = None
+
+
+class MemeFace(Request):
+    """A video with a face; ``face`` is the path of a jpg or png file.
+
+    Source: contract §3.4.
+    """
+
+    kind: ClassVar[Kind] = "meme_face"
+
+    face: Annotated[str, Field(min_length=1)]
+    prompt: Prompt
+    negative_prompt: OptionalPrompt = None
+    seed_value: Seed = None
+    aspect_ratio: AspectRatio = None
+
+
+class Button(Request):
+    """Press one of a completed job's ``buttons``.
+
+    Source: contract §3.5.
+    """
+
+    kind: ClassVar[Kind] = "button"
+
+    jobid: Annotated[str, Field(min_length=1)]
+    button: Annotated[str, Field(min_length=1)]
+    prompt: OptionalPrompt = None
+
+
+REQUESTS: dict[str, type[Request]] = {model.kind: model for model in (Create, CreateSingle, Animate, MemeFace, Button)}
+
+
+class _Outside(BaseModel):
+    """What an upstream sends: fields we do not know are its own business."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Attachment(_Outside):
+    """One result file; ``size`` in bytes, ``width`` and ``height`` in pixels."""
+
+    id: str
+    filename: str
+    url: str
+    proxy_url: str | None = None
+    content_type: str | None = None
+    size: int | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+class Message(_Outside):
+    """The bot's message as far as a job shows it, newest state."""
+
+    messageId: str
+    content: str = ""
+    timestamp: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+    embeds: tuple[dict[str, Any], ...] = ()
+    buttons: tuple[str, ...] = ()
+    progress_percent: int | None = None
+
+
+def _instant(milliseconds: str | None) -> datetime | None:
+    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC) if milliseconds else None
+
+
+class Job(BaseModel):
+    """A job as its caller sees it: the contract's fields, instants as aware datetimes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    jobid: str
+    user: int
+    kind: Kind
+    verb: str
+    status: Status
+    created: datetime
+    updated: datetime
+    started: datetime | None = None
+    finished: datetime | None = None
+    request: dict[str, Any]
+    prompt: str | None = None
+    priority: int = 0
+    channel: str | None = None
+    server: str | None = None
+    discord: str | None = None
+    maxJobs: int | None = None
+    replyUrl: str | None = None
+    replyRef: str | None = None
+    messageId: str | None = None
+    content: str = ""
+    timestamp: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+    embeds: tuple[dict[str, Any], ...] = ()
+    buttons: tuple[str, ...] = ()
+    progress_percent: int | None = None
+    error: str | None = None
+    errorDetails: str | None = None
+    attempts: int = 0
+    deliveries: int = 0
+    history: tuple[str, ...] = ()
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job has ended, in whatever way."""
+        return self.status in FINAL
+
+    @classmethod
+    def from_record(cls, record: dict[str, str]) -> Job:
+        """Read a job from the fields of its record in Redis."""
+        request = json.loads(record["request"])
+        message = Message.model_validate_json(record["message"]) if record.get("message") else None
+        shown = message.model_dump() if message else {}
+        upstream = record["pool"].partition(":")[2]
+        return cls(
+            id=record["id"],
+            jobid=wire_id(record["id"], int(record["user"]), record.get("wire_channel") or "0", upstream),
+            user=int(record["user"]),
+            kind=record["kind"],
+            verb=f"{_BOTS[upstream]}-{record['kind']}",
+            status=record["status"],
+            created=_instant(record["created_ms"]),
+            updated=_instant(record["updated_ms"]),
+            started=_instant(record.get("started_ms")),
+            finished=_instant(record.get("finished_ms")),
+            request=request,
+            prompt=request.get("prompt"),
+            priority=int(record["priority"]),
+            channel=record.get("channel") or None,
+            server=record.get("server") or None,
+            discord=record.get("masked") or None,
+            maxJobs=int(record.get("limit") or record.get("max_jobs") or 0) or None,
+            replyUrl=record.get("reply_url") or None,
+            replyRef=record.get("reply_ref") or None,
+            error=record.get("error") or None,
+            errorDetails=record.get("error_details") or None,
+            attempts=int(record.get("attempts") or 0),
+            deliveries=int(record.get("deliveries") or 0),
+            history=tuple(record.get("history", "").splitlines()),
+            **shown,
+        )
+
+
+def wire_id(job_id: str, user: int, channel: str, upstream: str) -> str:
+    """Compose the id that HTTP and ``Job.jobid`` show."""
+    return f"job:{job_id}-user:{user}-channel:{channel}-bot:{_BOTS[upstream]}"
+
+
+AccountState = Literal["active", "paused", "disabled", "deleted"]
+ACCOUNT_STATES = get_args(AccountState)
+
+
+class Account(BaseModel):
+    """A registered account; ``sealed`` is its secret under our keys, ``masked`` what reads show."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    user: int
+    channel: str
+    server: str
+    max_jobs: int
+    state: AccountState
+    reason: str = ""
+    sealed: str = Field(repr=False)
+    masked: str
+    secret_version: str
+    cooling_until_ms: int = 0
+    used: int | None = None

@@ -1,0 +1,108 @@
+"""Every setting with its default: arguments > environment (``DISPATCHER_*``) > file > default.
+
+The file is TOML: ``--config`` > ``DISPATCHER_CONFIG`` > ``./dispatcher.toml``. ``config/dispatcher.toml`` lists every
+setting with its default; a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from dispatcher.errors import SettingsError
+
+CONFIG_VARIABLE = "DISPATCHER_CONFIG"
+DEFAULT_CONFIG_FILE = "dispatcher.toml"
+
+
+def default_state_dir() -> Path:
+    """Where the embedded store, keys and results live when nothing else is said."""
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "pixverse-dispatcher"
+
+
+class Settings(BaseSettings):
+    """All settings, typed and frozen. Durations carry their unit in the name."""
+
+    model_config = SettingsConfigDict(env_prefix="DISPATCHER_", frozen=True, extra="forbid", env_ignore_empty=True)
+
+    # Where things are
+    redis_url: str | None = None
+    namespace: str = "{pxd}"
+    state_dir: Path = Field(default_factory=default_state_dir)
+    secret_keys: SecretStr | None = None
+    public_url: str | None = None
+
+    # Upstreams
+    discord_api_url: str = "https://discord.com/api/v9"
+    discord_application_id: str | None = None
+    observe: Literal["poll"] = "poll"
+    poll_min_s: PositiveFloat = 3
+    poll_max_s: PositiveFloat = 30
+    min_interval_ms: NonNegativeInt = 1000
+    start_timeout_s: PositiveFloat = 15
+    no_progress_s: PositiveFloat = 600
+
+    # Leases
+    heartbeat_s: PositiveFloat = 5
+    lease_ttl_s: PositiveFloat = 15
+    sweep_s: PositiveFloat = 1
+    hard_deadline_s: PositiveFloat = 1200
+    hold_s: NonNegativeFloat = 900
+    max_wait_s: NonNegativeFloat = 0
+    cancel_frees_slot: Literal["upstream_end", "at_once"] = "upstream_end"
+
+    # Jobs
+    capacity_requeues_max: NonNegativeInt = 20
+    cooling_first_s: PositiveFloat = 10
+    cooling_max_s: PositiveFloat = 900
+    jobs_keep_days: PositiveFloat = 31
+
+    @field_validator("namespace")
+    @classmethod
+    def _one_hash_tag(cls, value: str) -> str:
+        """Keep all keys in one cluster slot, and in what RQ accepts as a prefix."""
+        inner = value[1:-1]
+        if not (value.startswith("{") and value.endswith("}") and inner and inner.replace("-", "_").isidentifier()):
+            raise ValueError("must be one Redis hash tag such as {pxd}: letters, digits, _ and - inside braces")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the file."""
+        del dotenv_settings, file_secret_settings
+        toml_file = os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG_FILE
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=toml_file)
+
+
+def load_settings(config: Path | None = None, **arguments: Any) -> Settings:
+    """Read the settings; arguments that are None count as not given.
+
+    Raises:
+        SettingsError: a file that cannot be read, an unknown name, or a value out of range; the message names it
+            (never its value: it may be a secret).
+    """
+    if config is not None:
+        os.environ[CONFIG_VARIABLE] = str(config)
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named and not Path(named).is_file():
+        raise SettingsError(f"The configuration file {named} does not exist.")
+    try:
+        return Settings(**{name: value for name, value in arguments.items() if value is not None})
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"The configuration file is not valid TOML: {error}.") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise SettingsError(f"Settings not acceptable: {problems}.") from None

@@ -1,0 +1,322 @@
+"""Slots and leases in Redis: who may use an account, until when. Each method describes one round trip.
+
+The invariant they keep together: a job holds its slot from grant to settle, whatever dies between, and an account never
+holds more slots than ``max_jobs``. The state table is in ``docs/job-lifecycle.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from dispatcher.connection import Call
+from dispatcher.errors import LeaseLost, StoreReplyError
+from dispatcher.handoff import DeliveryId
+from dispatcher.jobs import entropy, table
+from dispatcher.models import Account, Job, Message, Status
+from dispatcher.settings import Settings
+
+LeaseState = Literal["R", "C", "S", "A", "U", "D"]
+Step = Literal["start", "lookup", "adopt", "watch"]
+
+STEPS: dict[LeaseState, Step] = {"C": "start", "S": "lookup", "U": "lookup", "A": "adopt", "D": "watch"}
+"""What the state in which a lease is found asks of its new owner."""
+
+STRIKE_MS = 5000
+REDELIVERIES_MAX = 5
+OWNER_GRACE_MS = 30_000
+SUBMIT_WINDOW_MS = 60_000
+"""How long an unanswered submission keeps others of its channel waiting."""
+COOLING_PATIENCE_MS = 15_000
+"""A cooling longer than this sends a job that waits at the gate back to pending."""
+CLAIM_TTL_MS = 31 * 86_400_000
+LEASES_A_CALL = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A job's claim to a slot as its owner holds it; instants are ms on Redis's clock."""
+
+    delivery: DeliveryId
+    pool: str
+    channel: str
+    state: LeaseState
+    remote_id: str | None = None
+    submitted_ms: int | None = None
+    deadline_ms: int | None = None
+
+    @classmethod
+    def from_fields(cls, delivery: DeliveryId, lease: dict[str, str]) -> Lease:
+        """Read a lease from its hash."""
+        return cls(
+            delivery=delivery,
+            pool=lease["pool"],
+            channel=lease["channel"],
+            state=lease["state"],  # type: ignore[arg-type]  # written by our scripts alone
+            remote_id=lease.get("remote") or None,
+            submitted_ms=int(lease["submitted_ms"]) if lease.get("submitted_ms") else None,
+            deadline_ms=int(lease["deadline_ms"]) if lease.get("deadline_ms") else None,
+        )
+
+    def in_state(self, state: LeaseState, **changes: Any) -> Lease:
+        """The same lease one transition later."""
+        return replace(self, state=state, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a claim gives its worker: what to do next, with what."""
+
+    step: Step
+    lease: Lease
+    job: Job
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The permission to submit once, now; ``account`` carries the secret in force at this instant."""
+
+    submitted_ms: int
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """The gate is closed for ``wait_ms``; ask again then."""
+
+    wait_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The job went back to pending; this delivery is over."""
+
+    reason: str
+
+
+class Slots:
+    """The slots of one store."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.ttl_ms = int(settings.lease_ttl_s * 1000)
+        self.hold_ms = int(settings.hold_s * 1000)
+        self.keep_s = int(settings.jobs_keep_days * 86_400)
+
+    def _refilling(self) -> tuple[int, int, int]:
+        """The three arguments of every script that may grant: seed, ttl_ms, keep_s."""
+        return entropy(), self.ttl_ms, self.keep_s
+
+    def dispatch(self, pool: str = "") -> Call[tuple[int, bool, int]]:
+        """Grant waiting jobs of a pool and re-admit the due: (grants, is there more, next due ms or 0)."""
+
+        def read(reply: Any) -> tuple[int, bool, int]:
+            match reply:
+                case [int(grants), int(more), next_ms]:
+                    return grants, bool(more), int(next_ms)
+                case _:
+                    raise StoreReplyError("dispatch", reply)
+
+        return Call("dispatch", (entropy(), self.ttl_ms, pool), read)
+
+    def claim(self, delivery: DeliveryId, *, execution: str, owner: str) -> Call[Assignment | None]:
+        """Take a delivery up; None if it is stale or its job is done."""
+
+        def read(reply: Any) -> Assignment | None:
+            match reply:
+                case ["stale" | "done"]:
+                    return None
+                case [str(), [*fields], [*record], [*account]]:
+                    lease = Lease.from_fields(delivery, table(fields))
+                    return Assignment(
+                        step=STEPS[lease.state],
+                        lease=lease,
+                        job=Job.from_record(table(record)),
+                        account=Account.model_validate(table(account)),
+                    )
+                case _:
+                    raise StoreReplyError("claim", reply)
+
+        return Call("claim", (self.ttl_ms, delivery.job_id, delivery.token, execution, owner), read)
+
+    def mark_submitting(self, lease: Lease) -> Call[Permit | NotYet | Returned]:
+        """Ask the gate for the permission to submit.
+
+        Raises (when the reply is read):
+            LeaseLost: a newer delivery owns the job, or it ended.
+        """
+        args = (
+            *self._refilling(),
+            lease.delivery.job_id,
+            lease.delivery.token,
+            int(self.settings.hard_deadline_s * 1000),
+            self.settings.min_interval_ms,
+            SUBMIT_WINDOW_MS,
+            COOLING_PATIENCE_MS,
+        )
+
+        def read(reply: Any) -> Permit | NotYet | Returned:
+            match reply:
+                case ["ok", submitted_ms, [*account]]:
+                    return Permit(int(submitted_ms), Account.model_validate(table(account)))
+                case ["wait", wait_ms]:
+                    return NotYet(int(wait_ms))
+                case ["pending", str(reason)]:
+                    return Returned(reason)
+                case ["stale"]:
+                    raise LeaseLost(lease.delivery.job_id, "stale")
+                case _:
+                    raise StoreReplyError("mark_submitting", reply)
+
+        return Call("mark_submitting", args, read)
+
+    def mark_accepted(
+        self, lease: Lease, remote_id: str, *, status: Status = "started", message: Message | None = None
+    ) -> Call[bool]:
+        """Record the upstream's id, or progress under it. False: that id belongs to another job.
+
+        Raises (when the reply is read):
+            LeaseLost: a newer delivery owns the job, it ended, or it has another id.
+        """
+        shown = ("message", message.model_dump_json()) if message else ()
+        args = (self.ttl_ms, lease.delivery.job_id, lease.delivery.token, remote_id, CLAIM_TTL_MS, status, *shown)
+
+        def read(reply: Any) -> bool:
+            match reply:
+                case ["ok", _]:
+                    return True
+                case ["claimed", _]:
+                    return False
+                case ["stale"] | ["other", _]:
+                    raise LeaseLost(lease.delivery.job_id, str(reply[0]))
+                case _:
+                    raise StoreReplyError("mark_accepted", reply)
+
+        return Call("mark_accepted", args, read)
+
+    def mark_unknown(self, lease: Lease) -> Call[None]:
+        """Record that the submission's answer was lost."""
+
+        def read(reply: Any) -> None:
+            if reply == ["stale"]:
+                raise LeaseLost(lease.delivery.job_id, "stale")
+
+        return Call("mark_unknown", (lease.delivery.job_id, lease.delivery.token), read)
+
+    def renew(self, deliveries: Sequence[DeliveryId]) -> Call[list[bool]]:
+        """Extend up to 256 leases; False where one is not ours any more."""
+        pairs = [part for d in deliveries for part in (d.job_id, d.token)]
+        return Call("renew", (self.ttl_ms, *pairs), lambda reply: [verdict == "ok" for verdict in reply])
+
+    def settle(
+        self,
+        lease: Lease,
+        status: Literal["completed", "failed", "moderated"],
+        *,
+        message: Message | None = None,
+        error: str | None = None,
+        error_details: str | None = None,
+        still_running: bool = False,
+    ) -> Call[str]:
+        """Record the outcome and free the slot, once; returns the status on record.
+
+        With ``still_running`` the job ends and its slot stays held until the upstream ends or the hold is over.
+
+        Raises (when the reply is read):
+            LeaseLost: a newer delivery owns the job.
+        """
+        fields: dict[str, str] = {}
+        if message:
+            fields["message"] = message.model_dump_json()
+        if error:
+            fields["error"] = error
+        if error_details:
+            fields["error_details"] = error_details
+        flat = [part for pair in fields.items() for part in pair]
+        args = (
+            *self._refilling(),
+            lease.delivery.job_id,
+            lease.delivery.token,
+            status,
+            int(still_running),
+            self.hold_ms,
+            *flat,
+        )
+
+        def read(reply: Any) -> str:
+            match reply:
+                case ["ok", str(on_record)]:
+                    return on_record
+                case ["stale"]:
+                    raise LeaseLost(lease.delivery.job_id, "stale")
+                case _:
+                    raise StoreReplyError("settle", reply)
+
+        return Call("settle", args, read)
+
+    def handback(
+        self,
+        lease: Lease,
+        reason: str,
+        *,
+        counted: bool = True,
+        cool_s: float = 0,
+        disable: bool = False,
+        never_sent: bool = False,
+    ) -> Call[str]:
+        """Return a refused job to its place; ``pending`` or, refused too often, ``failed``.
+
+        Args:
+            lease: the lease to give back.
+            reason: what the operator reads.
+            counted: whether it counts towards ``capacity_requeues_max``.
+            cool_s: how long the account rests, at least, in seconds.
+            disable: stop the account with the reason.
+            never_sent: the connection was never made; the only way back for a lease in U.
+
+        Raises (when the reply is read):
+            LeaseLost: a newer delivery owns the job.
+        """
+        args = (
+            *self._refilling(),
+            lease.delivery.job_id,
+            lease.delivery.token,
+            reason,
+            self.settings.capacity_requeues_max if counted else "",
+            int(cool_s * 1000),
+            int(disable),
+            int(never_sent),
+        )
+
+        def read(reply: Any) -> str:
+            match reply:
+                case ["pending" | "failed" as verdict]:
+                    return str(verdict)
+                case ["ok", str(status)]:
+                    return status
+                case ["stale"]:
+                    raise LeaseLost(lease.delivery.job_id, "stale")
+                case _:
+                    raise StoreReplyError("handback", reply)
+
+        return Call("handback", args, read)
+
+    def yield_(self, deliveries: Sequence[DeliveryId]) -> Call[list[Literal["ok", "later", "stale"]]]:
+        """Hand up to 256 deliveries to other workers; ``later``: its submission is in flight."""
+        pairs = [part for d in deliveries for part in (d.job_id, d.token)]
+        return Call("yield", (self.ttl_ms, *pairs), list)
+
+    def reap(self) -> Call[tuple[int, int, int, bool]]:
+        """Take back what dead owners left: (redelivered, ended, slots forced free, is there more)."""
+        args = (*self._refilling(), STRIKE_MS, REDELIVERIES_MAX, self.hold_ms, OWNER_GRACE_MS)
+
+        def read(reply: Any) -> tuple[int, int, int, bool]:
+            match reply:
+                case [int(redelivered), int(ended), int(forced), int(more)]:
+                    return redelivered, ended, forced, bool(more)
+                case _:
+                    raise StoreReplyError("reap", reply)
+
+        return Call("reap", args, read)

@@ -1,0 +1,109 @@
+"""What the dispatcher asks of an upstream, and what an upstream may ask of it.
+
+An upstream is one object per worker process with :meth:`Upstream.run`. Each job it runs comes with a :class:`Ledger`,
+through which every change of state is written *before* or *when* it happens: the gate before a submission, the remote
+id when it is known, progress, and the moment at which a job's time is up while the upstream still runs it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from dispatcher.models import Account, Job, Message
+from dispatcher.slots import Lease, Permit, Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """The upstream ended the job, or will never start it: its slot is free."""
+
+    status: Literal["completed", "failed", "moderated"]
+    message: Message | None = None
+    error: str | None = None
+    error_details: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A definite refusal: nothing runs upstream, the job may run elsewhere or later.
+
+    Args:
+        reason: what the operator reads.
+        counted: whether it counts towards ``capacity_requeues_max``.
+        cool_s: how long the account rests, at least, in seconds.
+        disable: the account must stop (401, 403, a captcha).
+        never_sent: the connection was never made, so nothing can have reached the upstream.
+    """
+
+    reason: str
+    counted: bool = True
+    cool_s: float = 0
+    disable: bool = False
+    never_sent: bool = False
+
+
+Outcome = Ended | Refused
+
+
+class Ledger(Protocol):
+    """The record of one delivery; each method is one transition in Redis, retried while the store is away.
+
+    Every method raises ``LeaseLost`` when the job belongs to a newer delivery or is over: stop touching the upstream.
+    """
+
+    job: Job
+    account: Account
+    """As at claim; ``permit.account`` is newer where there is a permit."""
+    step: Step
+
+    @property
+    def lease(self) -> Lease:
+        """The lease as it stands after the last transition."""
+        ...
+
+    async def submitting(self) -> Permit:
+        """Wait at the gate for the permission to submit once, now (state S). The request must start within 2 s.
+
+        Raises:
+            JobReturned: the job went back to pending; there is nothing more to do.
+        """
+        ...
+
+    async def unknown(self) -> None:
+        """The submission's answer was lost (state U)."""
+        ...
+
+    async def accepted(self, remote_id: str, message: Message | None = None) -> bool:
+        """The upstream's id is known (state A). False: the id belongs to another job, look on."""
+        ...
+
+    async def progress(self, message: Message) -> None:
+        """Show progress; cheap to call when nothing changed."""
+        ...
+
+    async def overdue(self, error: str) -> None:
+        """The job's time is up and the upstream still runs it: it fails now, its slot stays held (state D)."""
+        ...
+
+
+class JobReturned(Exception):
+    """The gate sent the job back to pending."""
+
+
+class Upstream(Protocol):
+    """One kind of upstream in one worker process."""
+
+    name: str
+
+    async def run(self, ledger: Ledger) -> Outcome:
+        """Bring one job from where its lease stands (``ledger.step``) to its end.
+
+        ``start``: submit and follow. ``lookup``: a submission whose fate is unknown: find it, never send it again.
+        ``adopt``: follow ``lease.remote_id``. ``watch``: the job is over for its caller; return when the upstream ends.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close connections; no call is under way."""
+        ...
