@@ -31,6 +31,7 @@ Each class builds its message from its fields; the message says what happened, w
     │   └── SecretError         a sealed secret cannot be opened with the configured keys
     ├── StoreUnavailable        Redis does not answer, or must not be used as it is configured
     ├── StoreReplyError         a script answered what this version does not understand
+    ├── InUse                   another process holds the port or the state directory
     └── SettingsError
 """
 
@@ -224,6 +225,13 @@ class StoreReplyError(DispatcherError):
     def __init__(self, script: str, reply: object) -> None:
         self.script = script
         super().__init__(f"Script {script} answered {reply!r:.200}; are two versions running on one store?")
+
+
+class InUse(DispatcherError):
+    """Another process holds what this one needs."""
+
+    def __init__(self, what: str, holder: str) -> None:
+        super().__init__(f"{what} is in use by {holder}; stop it, or choose another.")
 
 
 class SettingsError(DispatcherError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,26 +10,11 @@ from dispatcher.connection import Call, command
 from dispatcher.errors import AccountNotFound, DuplicateJob, JobNotFound, NoFreeSlot, RequestInvalid, StoreReplyError
 from dispatcher.keys import Keys, pool_of
 from dispatcher.models import Job, Request, new_job_id, short_id
+from dispatcher.replies import entropy, hash_of, table
 from dispatcher.settings import Settings
 
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
 PRIORITY_MAX = 100
-_SEED_MAX = 2_147_483_646
-
-
-def entropy() -> int:
-    """Chance for one script call: an integer in 1…2147483646."""
-    return 1 + secrets.randbelow(_SEED_MAX)
-
-
-def table(flat: list[str]) -> dict[str, str]:
-    """Read HGETALL's flat list as it comes out of a script."""
-    return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _hash(reply: Any) -> dict[str, str]:
-    """Read HGETALL as a command, which redis-py already shaped on RESP3."""
-    return reply if isinstance(reply, dict) else table(reply)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +99,7 @@ class Jobs:
         """Read one job by either form of its id; of this user only, where one is given."""
 
         def read(reply: Any) -> Job:
-            record = _hash(reply)
+            record = hash_of(reply)
             if not record or (user is not None and int(record["user"]) != user):
                 raise JobNotFound(job_id)
             return Job.from_record(record)
@@ -123,18 +107,28 @@ class Jobs:
         return command("HGETALL", self.keys.job(short_id(job_id)), read=read)
 
     def newest(
-        self, *, user: int, status: str | None = None, limit: int = 100, before_ms: int | None = None
+        self, *, user: int, status: str | None = None, limit: int = 100, before: str | None = None
     ) -> Call[list[str]]:
-        """Ids of a user's jobs, newest first, created before ``before_ms`` where one is given."""
-        key = self.keys.of("jobs", str(user), status) if status else self.keys.of("jobs", str(user))
-        top = f"({before_ms}" if before_ms is not None else "+inf"
-        return command("ZREVRANGEBYSCORE", key, top, "-inf", "LIMIT", 0, limit, read=list)
+        """Ids of a user's jobs, newest first; ``before`` is an upper bound of ZREVRANGEBYSCORE, in ms."""
+        key = self._list(user, status)
+        return command("ZREVRANGEBYSCORE", key, before or "+inf", "-inf", "LIMIT", 0, limit, read=list)
+
+    def newest_after(self, rank: int, *, user: int, status: str | None = None, limit: int = 100) -> Call[list[str]]:
+        """Ids that follow the one at ``rank``, newest first."""
+        return command("ZREVRANGE", self._list(user, status), rank + 1, rank + limit, read=list)
+
+    def rank(self, job_id: str, *, user: int, status: str | None = None) -> Call[int | None]:
+        """Where a job stands in a list, newest first; None if it is not in it."""
+        return command("ZREVRANK", self._list(user, status), short_id(job_id), read=lambda reply: reply)
+
+    def _list(self, user: int, status: str | None) -> str:
+        return self.keys.of("jobs", str(user), status) if status else self.keys.of("jobs", str(user))
 
     def record(self, job_id: str) -> Call[Job | None]:
         """Read one job of a list; None if its record has expired meanwhile."""
 
         def read(reply: Any) -> Job | None:
-            record = _hash(reply)
+            record = hash_of(reply)
             return Job.from_record(record) if record else None
 
         return command("HGETALL", self.keys.job(job_id), read=read)

@@ -133,50 +133,7 @@ class CreateSingle(Create):
     seed_value: Seed = None
 
 
-class Animate(Request):
-    """A video from an image; ``image`` is the path of a jpg or png file.
-
-    Source: contract §3.3.
-    """
-
-    kind: ClassVar[Kind] = "animate"
-
-    image: Annotated[str, Field(min_length=1)]
-    prompt: OptionalPrompt = None
-    motion: Annotated[int | None, Field(ge=1, le=10)] = None
-    seed_value: Seed = None
-    hd_quality: Literal["Yes", "No"] | None = None
-
-
-class MemeFace(Request):
-    """A video with a face; ``face`` is the path of a jpg or png file.
-
-    Source: contract §3.4.
-    """
-
-    kind: ClassVar[Kind] = "meme_face"
-
-    face: Annotated[str, Field(min_length=1)]
-    prompt: Prompt
-    negative_prompt: OptionalPrompt = None
-    seed_value: Seed = None
-    aspect_ratio: AspectRatio = None
-
-
-class Button(Request):
-    """Press one of a completed job's ``buttons``.
-
-    Source: contract §3.5.
-    """
-
-    kind: ClassVar[Kind] = "button"
-
-    jobid: Annotated[str, Field(min_length=1)]
-    button: Annotated[str, Field(min_length=1)]
-    prompt: OptionalPrompt = None
-
-
-REQUESTS: dict[str, type[Request]] = {model.kind: model for model in (Create, CreateSingle, Animate, MemeFace, Button)}
+REQUESTS: dict[str, type[Request]] = {model.kind: model for model in (Create, CreateSingle)}
 
 
 class _Outside(BaseModel):

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from dispatcher.connection import Call
 from dispatcher.errors import LeaseLost, StoreReplyError
 from dispatcher.handoff import DeliveryId
-from dispatcher.jobs import entropy, table
 from dispatcher.models import Account, Job, Message, Status
+from dispatcher.replies import entropy, table
 from dispatcher.settings import Settings
 
 LeaseState = Literal["R", "C", "S", "A", "U", "D"]
@@ -76,10 +76,14 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """The permission to submit once, now; ``account`` carries the secret in force at this instant."""
+    """The permission to submit once, now; ``account`` carries the secret in force at this instant.
+
+    ``asked_s`` is the monotonic instant just before it was asked for: the request must start within 2 s of it.
+    """
 
     submitted_ms: int
     account: Account
+    asked_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

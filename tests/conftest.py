@@ -1,0 +1,5 @@
+"""Fixtures that every tier shares; each lives in tests/support under the noun it gives."""
+
+from __future__ import annotations
+
+pytest_plugins = ["tests.support.store"]

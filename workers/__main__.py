@@ -1,0 +1,97 @@
+"""The worker program: `dispatcher work`, or ``python -m workers``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from dispatcher import handoff
+from dispatcher.accounts import Accounts
+from dispatcher.connection import AsyncStore, check_server, open_async_store, open_store
+from dispatcher.handoff import DeliveryId
+from dispatcher.jobs import Jobs
+from dispatcher.log import configure_log, get_logger
+from dispatcher.secrets import secret_keys_of
+from dispatcher.settings import Settings, load_settings
+from dispatcher.slots import LEASES_A_CALL, Slots
+from workers import context
+from workers.context import WorkerContext
+from workers.ledger import Gates
+from workers.renewal import Renewal
+
+SUBMISSION_ENDS_S = 22.0
+"""A submission in flight at SIGTERM has ended by then: it starts within 2 s of its permit and lasts at most 20 s."""
+_LOOK_AGAIN_S = 0.2
+
+log = get_logger(__name__)
+
+
+def main(settings: Settings) -> None:
+    """Run one worker until SIGTERM.
+
+    Raises:
+        StoreUnavailable: the store is away, too old, or may evict our keys.
+        SettingsError: a setting, a key or RQ's prefix is not acceptable.
+    """
+    configure_log()
+    os.environ[handoff.PREFIX_VARIABLE] = handoff.rq_prefix(settings.namespace)
+    store = open_store(str(settings.redis_url), settings.namespace)
+    check_server(store)
+    store.close()
+    asyncio.run(work(settings))
+
+
+async def work(settings: Settings) -> None:
+    """Run one worker on this loop; its equipment lives as long as it does."""
+    from workers.run import run_job  # noqa: PLC0415 (after RQ's prefix is in the environment)
+    from workers.session import SessionWorker  # noqa: PLC0415 (as above)
+    from workers.upstream.discord import Discord  # noqa: PLC0415 (only a worker speaks to Discord)
+
+    store = open_async_store(str(settings.redis_url), settings.namespace)
+    slots = Slots(settings)
+    renewal = Renewal(settings)
+    accounts = Accounts(settings, secret_keys_of(settings))
+    upstreams = {"discord": Discord(settings, open_secret=accounts.open_secret)}
+    uninstall = context.install(WorkerContext(settings, store, slots, renewal, Gates(), upstreams))
+    renewal.start()
+    try:
+        worker = SessionWorker(
+            redis_url=str(settings.redis_url),
+            settings=settings,
+            callables={handoff.RUN_JOB: run_job},
+            on_stop=lambda: hand_over(store, slots, renewal),
+            on_cancel=lambda delivery_id: _cancel(store, settings, delivery_id),
+        )
+        await worker.serve()
+    finally:
+        renewal.stop()
+        for upstream in upstreams.values():
+            await upstream.close()
+        await store.close()
+        uninstall()
+
+
+async def hand_over(store: AsyncStore, slots: Slots, renewal: Renewal) -> None:
+    """Yield every delivery to other workers; one whose submission is in flight first gets its answer."""
+    loop = asyncio.get_running_loop()
+    end_s = loop.time() + SUBMISSION_ENDS_S
+    handed = 0
+    while (held := renewal.deliveries()) and loop.time() < end_s:
+        for start in range(0, len(held), LEASES_A_CALL):
+            chunk = held[start : start + LEASES_A_CALL]
+            verdicts = await store.insist(slots.yield_(chunk))
+            for delivery, verdict in zip(chunk, verdicts, strict=True):
+                if verdict != "later":
+                    renewal.give_up(delivery)
+                    handed += verdict == "ok"
+        await asyncio.sleep(_LOOK_AGAIN_S)
+    log.info("deliveries handed over", handed_over=handed, left=len(renewal.deliveries()))
+
+
+async def _cancel(store: AsyncStore, settings: Settings, delivery_id: str) -> None:
+    """RQ's stop-job is our cancel."""
+    await store.insist(Jobs(settings).cancel(DeliveryId.parse(delivery_id).job_id))
+
+
+if __name__ == "__main__":
+    main(load_settings())

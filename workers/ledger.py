@@ -1,0 +1,122 @@
+"""The record of one delivery: every transition an upstream causes, written to Redis before or when it happens."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+
+from dispatcher.connection import AsyncStore
+from dispatcher.models import Account, Job, Message
+from dispatcher.slots import SUBMIT_WINDOW_MS, Assignment, Lease, NotYet, Permit, Returned, Slots, Step
+from workers.upstream import Ended, JobReturned, Outcome
+
+_NAP_MAX_S = 1.0
+
+
+class Gates:
+    """In this process, one job of a channel stands at the `mark S` gate at a time; the others need not ask Redis."""
+
+    def __init__(self) -> None:
+        self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def enter(self, lease: Lease) -> Callable[[], None]:
+        """Wait for the place at the gate; returns what gives it up. Redis decides, so a long wait ends without it."""
+        lock = self._locks[lease.pool, lease.channel]
+        try:
+            await asyncio.wait_for(lock.acquire(), SUBMIT_WINDOW_MS / 1000)
+        except TimeoutError:
+            return lambda: None
+        return lock.release
+
+
+class DeliveryLedger:
+    """Implements :class:`workers.upstream.Ledger` over our scripts."""
+
+    def __init__(self, store: AsyncStore, slots: Slots, gates: Gates, assignment: Assignment) -> None:
+        self.job: Job = assignment.job
+        self.account: Account = assignment.account
+        self.step: Step = assignment.step
+        self._lease = assignment.lease
+        self._store = store
+        self._slots = slots
+        self._gates = gates
+        self._leave: Callable[[], None] | None = None
+        self._shown: Message | None = None
+
+    @property
+    def lease(self) -> Lease:
+        """The lease as it stands after the last transition."""
+        return self._lease
+
+    async def submitting(self) -> Permit:
+        """Wait at the gate; see :meth:`workers.upstream.Ledger.submitting`."""
+        self._leave = await self._gates.enter(self._lease)
+        while True:
+            asked_s = time.monotonic()
+            verdict = await self._store.insist(self._slots.mark_submitting(self._lease))
+            match verdict:
+                case Permit():
+                    self._lease = self._lease.in_state("S", submitted_ms=verdict.submitted_ms)
+                    return replace(verdict, asked_s=asked_s)
+                case NotYet(wait_ms):
+                    await asyncio.sleep(min(wait_ms / 1000, _NAP_MAX_S))
+                case Returned(reason):
+                    raise JobReturned(reason)
+
+    async def unknown(self) -> None:
+        """Record a lost answer."""
+        await self._store.insist(self._slots.mark_unknown(self._lease))
+        if self._lease.state == "S":
+            self._lease = self._lease.in_state("U")
+
+    async def accepted(self, remote_id: str, message: Message | None = None) -> bool:
+        """Record the upstream's id; False if it is another job's."""
+        if not await self._store.insist(self._slots.mark_accepted(self._lease, remote_id, message=message)):
+            return False
+        self._lease = self._lease.in_state("D" if self._lease.state == "D" else "A", remote_id=remote_id)
+        self._shown = message
+        self.close()
+        return True
+
+    async def progress(self, message: Message) -> None:
+        """Show progress, if anything changed."""
+        remote_id = self._lease.remote_id
+        if message == self._shown or remote_id is None:
+            return
+        await self._store.insist(self._slots.mark_accepted(self._lease, remote_id, status="progress", message=message))
+        self._shown = message
+
+    async def overdue(self, error: str) -> None:
+        """Fail the job now; the slot stays held while the upstream runs it."""
+        await self._store.insist(self._slots.settle(self._lease, "failed", error=error, still_running=True))
+        self._lease = self._lease.in_state("D")
+
+    async def conclude(self, outcome: Outcome) -> str:
+        """Settle or hand back; returns the job's status on record (``pending`` after a hand-back)."""
+        if isinstance(outcome, Ended):
+            call = self._slots.settle(
+                self._lease,
+                outcome.status,
+                message=outcome.message,
+                error=outcome.error,
+                error_details=outcome.error_details,
+            )
+        else:
+            call = self._slots.handback(
+                self._lease,
+                outcome.reason,
+                counted=outcome.counted,
+                cool_s=outcome.cool_s,
+                disable=outcome.disable,
+                never_sent=outcome.never_sent,
+            )
+        return await self._store.insist(call)
+
+    def close(self) -> None:
+        """Leave the gate to the next job of the channel."""
+        if self._leave is not None:
+            self._leave()
+            self._leave = None
