@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,7 +71,7 @@ class Jobs:
             options.priority,
             options.channel or "",
             request.maxJobs or "",
-            int((options.deadline_s or 0) * 1000),
+            math.ceil((options.deadline_s or 0) * 1000),  # 0 is no deadline
             int(settings.max_wait_s * 1000),
             options.idempotency_key or "",
             digest,

@@ -25,7 +25,9 @@ class KeyRule:
 
     def matches(self, key: str) -> bool:
         """Say whether the key, without its namespace, is of this row."""
-        return re.fullmatch(re.sub(r"<\w+>", r"[^:]+", self.pattern.replace("<pool>", r"\d+:\w+")), key) is not None
+        # A caller's own key may be any text.
+        pattern = self.pattern.replace("<pool>", r"\d+:\w+").replace("<key>", "(?s:.+)")
+        return re.fullmatch(re.sub(r"<\w+>", r"[^:]+", pattern), key) is not None
 
 
 SCHEMA: tuple[KeyRule, ...] = (
@@ -52,7 +54,7 @@ SCHEMA: tuple[KeyRule, ...] = (
     KeyRule("claimed:<pool>:<remote>", "string", "ttl", "which job an upstream's id belongs to"),
     KeyRule("idempotency:<user>:<key>", "string", "ttl", "idempotency key to job and request digest"),
     KeyRule("users", "hash", "kept", "user number to name and creation"),
-    KeyRule("tokens", "hash", "kept", "hash of an API token to its user"),
+    KeyRule("tokens", "hash", "kept", "id of an API token to its digest, user and creation"),
     KeyRule("identity:<digest>", "string", "ttl", "which upstream user a secret logs in as"),
     KeyRule("schema", "string", "kept", "version of this schema"),
 )

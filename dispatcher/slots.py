@@ -32,6 +32,8 @@ COOLING_PATIENCE_MS = 15_000
 """A cooling longer than this sends a job that waits at the gate back to pending."""
 CLAIM_TTL_MS = 31 * 86_400_000
 LEASES_A_CALL = 256
+REASON_CHARACTERS = 200
+"""An upstream's words in a history of 32 lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +289,7 @@ class Slots:
             *self._refilling(),
             lease.delivery.job_id,
             lease.delivery.token,
-            reason,
+            reason[:REASON_CHARACTERS],
             self.settings.capacity_requeues_max if counted else "",
             int(cool_s * 1000),
             int(disable),

@@ -1,8 +1,6 @@
 -- Mint a fencing token and hand the delivery <job>-<token> to RQ: lease and hand-off are one atomic step.
 -- RQ = {origin, callable, result_ttl, failure_ttl} is written above by dispatcher/handoff.py.
 
-local OLD_DELIVERY_TTL_S = 86400
-
 -- Days since 1970-01-01 to a civil date (proleptic Gregorian).
 local function civil(days)
   local z = days + 719468
@@ -32,8 +30,6 @@ local function mint()
   return int(token)
 end
 
-local function delivery_key(job, token) return ns .. ':rq:job:' .. job .. '-' .. token end
-
 -- Write RQ's job hash and push its id; `front` is for redeliveries, whose upstream job already runs.
 local function hand_off(job, token, front)
   local delivery = job .. '-' .. token
@@ -53,7 +49,7 @@ end
 -- Replace the delivery of a held lease: the old one is told `stale` whenever it speaks again.
 local function redeliver(job, old_token, state, ttl_ms, event)
   local token = mint()
-  redis.call('EXPIRE', delivery_key(job, old_token), OLD_DELIVERY_TTL_S)
+  retire(job, old_token)
   redis.call('HSET', lease_key(job), 'token', token, 'state', state, 'execution', '', 'owner', '')
   redis.call('HDEL', lease_key(job), 'suspect')
   redis.call('ZADD', ns .. ':expiry', int(now + ttl_ms), job)

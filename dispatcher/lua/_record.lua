@@ -4,9 +4,9 @@ local FINAL = { completed = true, failed = true, moderated = true, cancelled = t
 local HISTORY_LINES = 32
 local EVENTS_KEPT = 10000
 
--- Append "<ms> <event>" and drop the oldest line beyond 32.
+-- Append "<ms> <event>" and drop the oldest line beyond 32. An event may carry an upstream's words: they stay one line.
 local function appended(history, event)
-  local text = history .. int(now) .. ' ' .. event .. '\n'
+  local text = history .. int(now) .. ' ' .. string.gsub(event, '%c', ' ') .. '\n'
   local _, lines = string.gsub(text, '\n', '')
   if lines > HISTORY_LINES then text = string.gsub(text, '^[^\n]*\n', '', lines - HISTORY_LINES) end
   return text

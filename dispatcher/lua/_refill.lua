@@ -33,14 +33,18 @@ end
 
 -- Pinned jobs first. Unless forced, at most eight in a row while others wait for any account.
 local function serve_pinned(pool, channel, forced)
-  while grants < GRANTS_MAX do
+  local job = nil
+  repeat
+    if job then
+      grant(pool, channel, job)
+      redis.call('HINCRBY', account_key(pool, channel), 'pinned_streak', 1)
+    end
     local room, used, streak = capacity(pool, channel)
-    local job = room and pinned_fit(pool, channel, used)
-    if not job then break end
-    if streak >= PINNED_STREAK and not forced and redis.call('ZCARD', pending_key(pool)) > 0 then break end
-    grant(pool, channel, job)
-    redis.call('HINCRBY', account_key(pool, channel), 'pinned_streak', 1)
-  end
+    job = room and pinned_fit(pool, channel, used)
+    local others_turn = streak >= PINNED_STREAK and not forced and redis.call('ZCARD', pending_key(pool)) > 0
+  until not job or others_turn or grants >= GRANTS_MAX
+  -- What this call may not finish, the next dispatch does: the channel is kept for its pinned job meanwhile.
+  if job and grants >= GRANTS_MAX then redis.call('ZADD', ns .. ':due', int(now), pool .. ':' .. channel) end
   refresh(pool, channel)
 end
 
@@ -81,12 +85,19 @@ local function refill(pool, channel)
   return more
 end
 
+-- A job joined a line, or left it (one behind the 32 tried may be seen now): serve that line.
+local function serve(pool, pin)
+  if pin ~= '' then return refill(pool, pin) end
+  return dispatch(pool)
+end
+
 -- Put the job back where it came from: its original score is the front of the line.
--- A job pinned to an account that is gone can never run: it fails.
+-- A job pinned to an account that is gone can never run: it fails. True: it waits; false: it failed.
 local function to_pending(job, event, keep_s, status, changes)
   local pool, pin, score, check = fields(job_key(job), 'pool', 'pin', 'score', 'pending_deadline_ms')
   if pin ~= '' and (redis.call('HGET', account_key(pool, pin), 'state') or 'deleted') == 'deleted' then
-    return finish(job, 'failed account deleted', 'failed', keep_s, { 'error', 'Its account ' .. pin .. ' was deleted' })
+    finish(job, 'failed account deleted', 'failed', keep_s, { 'error', 'Its account ' .. pin .. ' was deleted' })
+    return false
   end
   redis.call('ZADD', pending_key(pool, pin), score, job)
   if check ~= '' and check ~= '0' then
@@ -95,4 +106,5 @@ local function to_pending(job, event, keep_s, status, changes)
     redis.call('ZREM', ns .. ':deadlines', job)
   end
   record(job, event, status, changes)
+  return true
 end

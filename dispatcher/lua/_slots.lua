@@ -1,13 +1,13 @@
 -- Slots: used = ZCARD(slots), always. No number beside it could drift.
 
 local PINNED_STREAK = 8
-local PINNED_LOOKED_AT = 8
+local PINNED_TRIED = 32
 
--- The first waiting job pinned to the channel that fits beside `used` running ones, or nil.
+-- The first waiting job pinned to the channel that fits beside `used` others, or nil; up to 32 are tried.
 local function pinned_fit(pool, channel, used)
   local key = pending_key(pool, channel)
   if redis.call('ZCARD', key) == 0 then return nil end
-  for _, job in ipairs(redis.call('ZRANGE', key, 0, PINNED_LOOKED_AT - 1)) do
+  for _, job in ipairs(redis.call('ZRANGE', key, 0, PINNED_TRIED - 1)) do
     local limit = tonumber(redis.call('HGET', job_key(job), 'limit') or '')
     if not limit or used < limit then return job end
   end
@@ -43,8 +43,15 @@ local function forget_if_drained(pool, channel)
   redis.call('HDEL', ns .. ':channels', channel)
 end
 
+-- The owner spoke: its lease lives ttl_ms longer, and what was held against it is forgotten. Never re-creates a lease.
+local function extend(job, ttl_ms)
+  redis.call('ZADD', ns .. ':expiry', 'XX', int(now + ttl_ms), job)
+  redis.call('HDEL', lease_key(job), 'suspect')
+end
+
 -- Give the slot back, exactly once: the lease goes with it, so a second call finds nothing to free.
 local function release(pool, channel, job)
+  retire(job, redis.call('HGET', lease_key(job), 'token') or '')
   redis.call('ZREM', slots_key(pool, channel), job)
   redis.call('ZREM', submitting_key(pool, channel), job)
   redis.call('ZREM', ns .. ':expiry', job)

@@ -14,11 +14,12 @@ local holder = redis.call('HGET', ns .. ':secrets', digest)
 if holder and holder ~= channel then return { 'duplicate', holder, redis.call('HGET', ns .. ':channels', holder) or '' } end
 
 local key = account_key(pool, channel)
-local state, old_digest = fields(key, 'state', 'digest')
+local state, old_digest, old_sealed = fields(key, 'state', 'digest', 'sealed')
 local is_new = state == '' or state == 'deleted'
 redis.call('HSET', key, 'user', ARGV[3], 'channel', channel, 'server', ARGV[6], 'max_jobs', ARGV[10],
   'updated_ms', int(now))
-if old_digest ~= digest then
+-- A sealed text begins with the id of its key: the same secret under a newer key replaces it, so that keys can retire.
+if old_digest ~= digest or string.match(old_sealed, '^[^:]*') ~= string.match(ARGV[7], '^[^:]*') then
   if old_digest ~= '' then redis.call('HDEL', ns .. ':secrets', old_digest) end
   redis.call('HSET', key, 'sealed', ARGV[7], 'masked', ARGV[8], 'digest', digest, 'secret_version', ARGV[11])
 end
@@ -27,6 +28,9 @@ if is_new or (state == 'disabled' and old_digest ~= digest) then
   redis.call('HSET', key, 'state', 'active', 'reason', '')
 end
 if is_new then redis.call('HSET', key, 'created_ms', int(now)) end
+-- Removed while it cooled and registered again before it drained: it still cools, and must be re-admitted.
+local cooling = tonumber(redis.call('HGET', key, 'cooling_until_ms') or '0')
+if cooling > now then redis.call('ZADD', ns .. ':due', int(cooling), pool .. ':' .. channel) end
 redis.call('HSET', ns .. ':channels', channel, pool)
 redis.call('HSET', ns .. ':secrets', digest, channel)
 redis.call('SADD', ns .. ':accounts:' .. pool, channel)

@@ -25,6 +25,8 @@ if not FINAL[status] then
   elseif state ~= '' then
     release(pool, channel, job)
     refill(pool, channel)
+  else
+    serve(pool, pin)
   end
 end
 return { 'ok', redis.call('HGETALL', job_key(job)) }

@@ -4,7 +4,7 @@
 -- Returns {'stale'} | {'done'} (the job is final and holds no slot, or is unknown)
 --       | {'start' | 'lookup' | 'adopt' | 'watch' | 'same', lease, record, account}, the last three as flat lists
 -- Safe to run twice: the same execution is told `same` with the state as it stands.
--- needs: record
+-- needs: record slots
 
 local ttl_ms, job, token, execution = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local NEXT = { R = { 'C', 'start' }, C = { 'C', 'start' }, S = { 'U', 'lookup' }, U = { 'U', 'lookup' },
@@ -24,6 +24,6 @@ if bound == '' then
   redis.call('HSET', lease_key(job), 'state', following[1], 'execution', execution, 'owner', ARGV[5])
   record(job, 'claimed ' .. following[1])
 end
-redis.call('ZADD', ns .. ':expiry', 'XX', int(now + ttl_ms), job)
+extend(job, ttl_ms)
 return { verdict, redis.call('HGETALL', lease_key(job)), redis.call('HGETALL', job_key(job)),
   redis.call('HGETALL', account_key(pool, channel)) }

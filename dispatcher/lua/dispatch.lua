@@ -7,12 +7,15 @@
 
 local more = false
 local due = ns .. ':due'
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', int(now), 'LIMIT', 0, 256)) do
+local returned = redis.call('ZRANGEBYSCORE', due, '-inf', int(now), 'LIMIT', 0, 256)
+for _, member in ipairs(returned) do
+  if grants >= GRANTS_MAX then break end
   local channel = string.match(member, '([^:]+)$')
   local pool = string.sub(member, 1, #member - #channel - 1)
   redis.call('ZREM', due, member)
   more = refill(pool, channel) or more
 end
+more = more or grants >= GRANTS_MAX or #returned == 256
 if ARGV[3] ~= '' then more = dispatch(ARGV[3]) or more end
 local earliest = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
 return { grants, more and 1 or 0, earliest and int(tonumber(earliest)) or '0' }

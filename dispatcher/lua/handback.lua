@@ -5,7 +5,8 @@
 --       [8] cool_ms: the account cools for at least that long, 0 not at all
 --       [9] disable: 1 stops the account with the reason
 --       [10] never_sent: 1 if the connection was never made (the only way back from U)
--- Returns {'pending'} | {'failed'} | {'ok', status} (the job was final; its slot is free now) | {'stale'}
+-- Returns {'pending'} | {'failed'} (refused too often, or pinned to an account now deleted)
+--       | {'ok', status} (the job was final; its slot is free now) | {'stale'}
 -- Safe to run twice: the second call finds another token, or none.
 -- needs: record handoff slots refill
 
@@ -32,16 +33,19 @@ if state == 'D' then
   redis.call('ZREM', ns .. ':deadlines', job)
   verdict = { 'ok', redis.call('HGET', job_key(job), 'status') }
 else
-  local refused_by = fields(job_key(job), 'refused_by')
-  local requeues = ARGV[7] ~= '' and redis.call('HINCRBY', job_key(job), 'requeues', 1) or 0
-  local changes = { 'refused_by', (refused_by == '' and '' or refused_by .. ' ') .. channel }
+  local changes, requeues = {}, 0
+  if ARGV[7] ~= '' then -- only these are bounded, and so is the list
+    local refused_by = fields(job_key(job), 'refused_by')
+    requeues = redis.call('HINCRBY', job_key(job), 'requeues', 1)
+    changes = { 'refused_by', (refused_by == '' and '' or refused_by .. ' ') .. channel }
+  end
   if ARGV[7] ~= '' and requeues > tonumber(ARGV[7]) then
     changes[#changes + 1] = 'error'
     changes[#changes + 1] = 'Refused ' .. requeues .. ' times, last by ' .. channel .. ': ' .. reason
     finish(job, 'failed ' .. reason, 'failed', keep_s, changes)
     verdict = { 'failed' }
-  else
-    to_pending(job, 'returned ' .. reason, keep_s, 'created', changes)
+  elseif not to_pending(job, 'returned ' .. reason, keep_s, 'created', changes) then
+    verdict = { 'failed' }
   end
 end
 refill(pool, channel)

@@ -22,10 +22,12 @@ if known == '' then
   redis.call('HSET', lease_key(job), 'state', following, 'remote', remote)
   redis.call('ZREM', submitting_key(pool, channel), job)
 end
-redis.call('ZADD', ns .. ':expiry', 'XX', int(now + tonumber(ARGV[1])), job)
+extend(job, tonumber(ARGV[1]))
 local changes = known == '' and { 'started_ms', int(now) } or {}
 for index = 7, #ARGV do changes[#changes + 1] = ARGV[index] end
 if #changes > 0 then
-  record(job, known == '' and ('accepted ' .. remote) or nil, ARGV[6], changes)
+  -- Statuses only go forward: one who adopts the job says `started` again.
+  local status = redis.call('HGET', job_key(job), 'status') == 'progress' and 'progress' or ARGV[6]
+  record(job, known == '' and ('accepted ' .. remote) or nil, status, changes)
 end
 return { 'ok', following }

@@ -1,12 +1,15 @@
 -- `mark S`: the only permission to submit. Written before the call, so that a crash in it leaves a trace.
 -- Invariant: at most one job of a channel is unanswered (in S, or in U undecided for less than window_ms), so the first
 -- unclaimed answer in the channel is that job's, without reading its text.
+-- Invariant: after `ok` the channel holds at most max_jobs slots, as the limit stands now: lowered since the grant, it
+-- sends the job back.
 -- KEYS  [1] namespace
 -- ARGV  [1] seed  [2] ttl_ms  [3] keep_s  [4] job  [5] token
 --       [6] hard_deadline_ms from now  [7] min_interval_ms between submissions  [8] window_ms
 --       [9] patience_ms: a longer cooling sends the job back to pending
 -- Returns {'ok', submitted_ms, account as a flat list} | {'wait', ms} | {'pending', reason} | {'stale'}
--- Safe to run twice: a job in S answers `ok` with its first instant.
+-- `pending`: this delivery is over; the job waits again, or failed if it was pinned to an account now deleted.
+-- Safe to run twice: a job in S answers `ok` with its first instant, for half the window.
 -- needs: record handoff slots refill
 
 local job, token = ARGV[4], ARGV[5]
@@ -15,8 +18,12 @@ local held, state, pool, channel, submitted =
 if held ~= token then return { 'stale' } end
 
 local account = account_key(pool, channel)
-if state == 'S' then return { 'ok', submitted, redis.call('HGETALL', account) } end
-if state ~= 'C' then return { 'stale' } end
+-- Only an answer permits to send. One who asks again got none: nothing was sent. Soon after, he is told the same; after a
+-- long silence the window that keeps others waiting is nearly over, and he goes through the gate again.
+local is_late = state == 'S' and now - tonumber(submitted) >= tonumber(ARGV[8]) / 2
+if state == 'S' and not is_late then return { 'ok', submitted, redis.call('HGETALL', account) } end
+if state ~= 'C' and not is_late then return { 'stale' } end
+if is_late then redis.call('ZREM', submitting_key(pool, channel), job) end
 
 local function back(reason)
   release(pool, channel, job)
@@ -25,8 +32,10 @@ local function back(reason)
   return { 'pending', reason }
 end
 
-local standing, cooling, last = fields(account, 'state', 'cooling_until_ms', 'last_submit_ms')
+local standing, max_jobs, cooling, last =
+  fields(account, 'state', 'max_jobs', 'cooling_until_ms', 'last_submit_ms')
 if standing ~= 'active' then return back('account ' .. (standing == '' and 'deleted' or standing)) end
+if redis.call('ZCARD', slots_key(pool, channel)) > tonumber(max_jobs) then return back('account over its limit') end
 local cooling_ms = (tonumber(cooling) or 0) - now
 if cooling_ms > tonumber(ARGV[9]) then return back('account cooling') end
 if cooling_ms > 0 then return { 'wait', int(cooling_ms) } end
@@ -43,7 +52,7 @@ local deadline = tonumber(redis.call('HGET', job_key(job), 'deadline_ms') or '0'
 local hard = now + tonumber(ARGV[6])
 redis.call('HSET', lease_key(job), 'state', 'S', 'submitted_ms', int(now), 'deadline_ms', int(hard),
   'secret_version', redis.call('HGET', account, 'secret_version') or '')
-redis.call('ZADD', ns .. ':expiry', 'XX', int(now + tonumber(ARGV[2])), job)
+extend(job, ttl_ms)
 redis.call('ZADD', ns .. ':deadlines', int(deadline > 0 and math.min(deadline, hard) or hard), job)
 redis.call('HINCRBY', job_key(job), 'attempts', 1)
 record(job, 'submitting')

@@ -11,6 +11,16 @@ local BATCH = 128
 local queue = ns .. ':rq:queue:' .. RQ.origin
 local redelivered, ended, forced = 0, 0, 0
 
+-- The deliveries still in RQ's queue, as a set; read once a call, and only if asked for.
+local queued = nil
+local function is_queued(delivery)
+  if not queued then
+    queued = {}
+    for _, id in ipairs(redis.call('LRANGE', queue, 0, -1)) do queued[id] = true end
+  end
+  return queued[delivery]
+end
+
 local function drain(job, deadline)
   redis.call('HSET', lease_key(job), 'state', 'D')
   redis.call('ZADD', ns .. ':deadlines', int(deadline + hold_ms), job)
@@ -24,15 +34,17 @@ local function give_up(job, event, message)
   finish(job, event, 'failed', keep_s, { 'error', message })
   if state == 'S' or state == 'U' or state == 'A' then
     drain(job, math.max(tonumber(deadline) or now, now))
-  elseif state ~= '' and state ~= 'D' then
+  elseif state == 'R' or state == 'C' then
     release(pool, channel, job)
     refill(pool, channel)
+  elseif state == '' then
+    serve(own_pool, pin)
   end
   ended = ended + 1
 end
 
 local function second_strike(job, token, state)
-  if state == 'R' and redis.call('LPOS', queue, job .. '-' .. token) then
+  if state == 'R' and is_queued(job .. '-' .. token) then
     redis.call('HDEL', lease_key(job), 'suspect')
     redis.call('ZADD', ns .. ':expiry', int(now + ttl_ms), job)
     return

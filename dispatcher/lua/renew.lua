@@ -3,16 +3,13 @@
 -- ARGV  [1] ttl_ms  [2…] job and token, alternating, at most 256 pairs
 -- Returns a list, in order: 'ok' | 'lost'
 -- Safe to run twice.
+-- needs: slots
 
 local verdicts = {}
 for index = 2, #ARGV, 2 do
-  local job, lease = ARGV[index], lease_key(ARGV[index])
-  local token, suspect = fields(lease, 'token', 'suspect')
-  local ours = token == ARGV[index + 1]
-  if ours then
-    redis.call('ZADD', ns .. ':expiry', 'XX', int(now + tonumber(ARGV[1])), job)
-    if suspect ~= '' then redis.call('HDEL', lease, 'suspect') end
-  end
+  local job = ARGV[index]
+  local ours = redis.call('HGET', lease_key(job), 'token') == ARGV[index + 1]
+  if ours then extend(job, tonumber(ARGV[1])) end
   verdicts[#verdicts + 1] = ours and 'ok' or 'lost'
 end
 return verdicts

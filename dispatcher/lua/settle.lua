@@ -10,16 +10,18 @@
 local keep_s, job, token, status = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local held, state, pool, channel, deadline = fields(lease_key(job), 'token', 'state', 'pool', 'channel', 'deadline_ms')
 local on_record, settled_by = fields(job_key(job), 'status', 'settled_by')
-if held ~= token then
+if held ~= token or state == 'R' then
   return settled_by == token and { 'ok', on_record } or { 'stale' }
 end
 
 local changes = {}
 for index = 9, #ARGV do changes[#changes + 1] = ARGV[index] end
 finish(job, 'settled ' .. status, status, keep_s, changes)
-if ARGV[7] == '1' and state ~= 'R' and state ~= 'C' then
-  redis.call('HSET', lease_key(job), 'state', 'D')
-  redis.call('ZADD', ns .. ':deadlines', int((tonumber(deadline) or now) + tonumber(ARGV[8])), job)
+if ARGV[7] == '1' and state ~= 'C' then
+  if state ~= 'D' then
+    redis.call('HSET', lease_key(job), 'state', 'D')
+    redis.call('ZADD', ns .. ':deadlines', int((tonumber(deadline) or now) + tonumber(ARGV[8])), job)
+  end
 else
   redis.call('HSET', job_key(job), 'settled_by', token)
   release(pool, channel, job)

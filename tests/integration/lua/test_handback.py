@@ -1,0 +1,205 @@
+"""handback: a definite refusal sends the job back to its place; the account cools or stops."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.fleet import Fleet
+
+
+@pytest.mark.parametrize("state", ["C", "S", "A"])
+def test_a_refused_job_returns_to_its_place(fleet: Fleet, state: str) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", state)
+    fleet.submit("j2")
+
+    assert fleet.handback("j1", "429", cool_ms=60_000) == ["pending"]
+    assert (fleet.pending(), fleet.status("j1"), fleet.used("c1")) == (["j1", "j2"], "created", [])
+    assert (fleet.record("j1")["refused_by"], fleet.record("j1")["requeues"]) == ("c1", "1")
+    assert fleet.again_changes_nothing() == ["stale"]
+
+
+def test_a_refused_job_goes_on_elsewhere_in_the_same_step(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "S")
+    fleet.put("c2")
+
+    assert fleet.handback("j1", cool_ms=60_000) == ["pending"]
+    assert fleet.channel("j1") == "c2"
+
+
+def test_a_refused_pinned_job_waits_for_its_own_account(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.put("c2")
+    fleet.bring("j1", "S", channel="c1")
+
+    fleet.handback("j1", cool_ms=60_000)
+
+    assert (fleet.pending("c1"), fleet.free()) == (["j1"], ["c2"])
+
+
+def test_an_unknown_submission_comes_back_only_if_it_was_never_sent(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "U")
+
+    assert fleet.handback("j1") == ["stale"]
+    assert fleet.state("j1") == "U"
+    assert fleet.handback("j1", never_sent=True, cool_ms=60_000) == ["pending"]
+    assert (fleet.state("j1"), fleet.submitting("c1")) == ("P", [])
+
+
+def test_a_draining_job_that_was_refused_frees_its_slot(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "D")
+    fleet.submit("j2")
+
+    assert fleet.handback("j1") == ["ok", "cancelled"]
+    assert (fleet.state("j1"), fleet.state("j2")) == ("F", "R")
+    assert fleet.again_changes_nothing() == ["stale"]
+
+
+@pytest.mark.parametrize("state", ["R", "F"])
+def test_nobody_hands_back_what_he_does_not_hold(fleet: Fleet, state: str) -> None:
+    fleet.put("c1")
+    token = fleet.bring("j1", state)
+
+    assert fleet.handback("j1", token=token) == ["stale"]
+    assert fleet.state("j1") == state
+
+
+def test_an_old_token_hands_nothing_back(fleet: Fleet) -> None:
+    fleet.put("c1")
+    old = fleet.bring("j1", "A")
+    fleet.yield_("j1")
+
+    assert fleet.handback("j1", token=old, disable=True, cool_ms=60_000) == ["stale"]
+    assert (fleet.state("j1"), fleet.account("c1")["state"]) == ("A", "active")
+    fleet.again_changes_nothing()
+
+
+@pytest.mark.parametrize("state", ["C", "S", "A"])
+def test_refused_too_often_the_job_fails(fleet: Fleet, state: str) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", state)
+    fleet.store.client.hset(fleet.key("job", "j1"), "requeues", 2)
+
+    assert fleet.handback("j1", "429", requeues_max=2) == ["failed"]
+    assert (fleet.status("j1"), fleet.used("c1"), fleet.free()) == ("failed", [], ["c1"])
+    assert fleet.record("j1")["error"] == "Refused 3 times, last by c1: 429"
+    assert fleet.again_changes_nothing() == ["stale"]
+
+
+def test_the_last_return_that_is_allowed_is_a_return(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "C")
+
+    assert fleet.handback("j1", requeues_max=1) == ["pending"]
+    fleet.claim("j1")
+    assert fleet.handback("j1", requeues_max=1) == ["failed"]
+
+
+def test_an_uncounted_return_costs_nothing(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "C")
+
+    assert fleet.handback("j1", requeues_max="") == ["pending"]
+    assert (fleet.record("j1")["requeues"], "refused_by" in fleet.record("j1")) == ("0", False)
+
+
+def test_who_refused_is_remembered_in_order(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "C")
+    fleet.handback("j1", cool_ms=60_000)
+    fleet.put("c2")
+    fleet.claim("j1")
+
+    fleet.handback("j1", cool_ms=60_000)
+
+    assert fleet.record("j1")["refused_by"] == "c1 c2"
+
+
+def test_the_account_cools_and_is_due_again(fleet: Fleet) -> None:
+    fleet.put("c1", 2)
+    fleet.bring("j1", "C")
+    before_ms = fleet.now_ms()
+
+    fleet.handback("j1", cool_ms=60_000)
+
+    until_ms = int(fleet.account("c1")["cooling_until_ms"])
+    assert until_ms >= before_ms + 60_000
+    assert (fleet.score(f"{fleet.pool}:c1", "due"), fleet.free()) == (until_ms, [])
+
+
+def test_a_cooling_is_only_ever_extended(fleet: Fleet) -> None:
+    fleet.put("c1", 2)
+    fleet.bring("j1", "C")
+    fleet.bring("j2", "C")
+    fleet.handback("j1", cool_ms=600_000)
+    until_ms = fleet.account("c1")["cooling_until_ms"]
+
+    fleet.handback("j2", cool_ms=1000)
+
+    assert fleet.account("c1")["cooling_until_ms"] == until_ms
+    assert fleet.score(f"{fleet.pool}:c1", "due") == int(until_ms)
+
+
+def test_a_refused_account_is_disabled_with_the_reason(fleet: Fleet) -> None:
+    fleet.put("c1", 2)
+    fleet.bring("j1", "S")
+
+    assert fleet.handback("j1", "401 Unauthorized", disable=True, requeues_max="") == ["pending"]
+    assert (fleet.account("c1")["state"], fleet.account("c1")["reason"]) == ("disabled", "401 Unauthorized")
+    assert (fleet.pending(), fleet.free()) == (["j1"], [])
+
+
+def test_a_paused_account_stays_its_owners(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "A")
+    fleet.stand("c1", "paused", "holiday")
+
+    fleet.handback("j1", "401", disable=True)
+
+    assert (fleet.account("c1")["state"], fleet.account("c1")["reason"]) == ("paused", "holiday")
+
+
+def test_a_job_pinned_to_an_account_deleted_meanwhile_fails(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "A", channel="c1")
+    fleet.remove("c1")
+
+    assert fleet.handback("j1", cool_ms=60_000) == ["failed"]
+    assert (fleet.status("j1"), fleet.account("c1")) == ("failed", {})
+
+
+def test_the_deadline_of_the_wait_is_watched_again(fleet: Fleet) -> None:
+    fleet.put("c1", 2)
+    fleet.bring("j1", "A", deadline_ms=500_000)
+    fleet.bring("j2", "A")
+
+    fleet.handback("j1", cool_ms=60_000)
+    fleet.handback("j2", cool_ms=60_000)
+
+    assert fleet.score("j1", "deadlines") == int(fleet.record("j1")["pending_deadline_ms"])
+    assert fleet.score("j2", "deadlines") is None
+
+
+def test_an_upstreams_words_stay_one_line_of_history(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "C")
+
+    fleet.handback("j1", "too many\njobs\r\n\tnow", cool_ms=60_000)
+
+    assert fleet.history("j1")[-1] == "returned too many jobs   now"
+
+
+def test_history_keeps_the_last_32_lines(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "C")
+    for _ in range(20):
+        fleet.handback("j1", requeues_max="")
+        fleet.claim("j1")
+
+    lines = fleet.history("j1")
+
+    assert len(lines) == 32
+    assert (lines[-1], "accepted" in lines) == ("claimed C", False)

@@ -1,0 +1,43 @@
+"""mark U: the answer to the submission was lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.fleet import Fleet
+
+
+def test_a_submission_whose_answer_was_lost_is_unknown_and_blocks_its_channel(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "S")
+
+    assert fleet.mark_unknown("j1") == ["ok", "U"]
+    assert (fleet.state("j1"), fleet.submitting("c1"), fleet.status("j1")) == ("U", ["j1"], "created")
+    assert fleet.again_changes_nothing() == ["ok", "U"]
+
+
+@pytest.mark.parametrize("state", ["U", "A", "D"])
+def test_what_is_known_better_stays(fleet: Fleet, state: str) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", state)
+
+    assert fleet.mark_unknown("j1") == ["ok", state]
+    assert fleet.state("j1") == state
+    fleet.again_changes_nothing()
+
+
+@pytest.mark.parametrize("state", ["R", "C", "F"])
+def test_what_was_never_submitted_or_is_over_is_stale(fleet: Fleet, state: str) -> None:
+    fleet.put("c1")
+    token = fleet.bring("j1", state)
+
+    assert fleet.mark_unknown("j1", token=token) == ["stale"]
+    assert fleet.state("j1") == state
+
+
+def test_an_old_token_is_stale(fleet: Fleet) -> None:
+    fleet.put("c1")
+    old = fleet.bring("j1", "S")
+    fleet.strike_twice("j1")
+
+    assert fleet.mark_unknown("j1", token=old) == ["stale"]

@@ -1,0 +1,280 @@
+"""The faults: where, what, why it would hurt, and whose tests must fail.
+
+Each ``old`` text occurs exactly once in its file; the program says so loudly when it does not any more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WALK = "tests/integration/test_state_machine.py"
+UNIFORMITY = "tests/integration/test_uniformity.py"
+COMPOSITION = "tests/unit/test_scripts.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One fault in one file of ``dispatcher/lua``."""
+
+    file: str
+    old: str
+    new: str
+    why: str
+    killers: tuple[str, ...]
+
+
+def lua(name: str) -> str:
+    """The test file of a script."""
+    return f"tests/integration/lua/test_{name}.py"
+
+
+def _in(file: str, *faults: tuple[str, str, str], killers: tuple[str, ...] = ()) -> list[Mutant]:
+    """Faults of one file, killed by its own tests unless said otherwise."""
+    return [Mutant(f"{file}.lua", old, new, why, killers or (lua(file),)) for old, new, why in faults]
+
+
+MUTANTS: list[Mutant] = [
+    # --- the three that must be known by name ----------------------------------------------------------
+    *_in(
+        "_slots",
+        ("and used < tonumber(max_jobs)", "and used <= tonumber(max_jobs)", "one job too many on every account"),
+        killers=(lua("dispatch"), lua("submit"), WALK),
+    ),
+    *_in(
+        "_handoff",
+        ("local token = math.max(last + 1, now)", "local token = 1", "an old owner cannot be told from the new one"),
+        killers=(lua("dispatch"), lua("claim"), WALK),
+    ),
+    *_in(
+        "_refill",
+        (
+            "local rank = math.floor((seed - 1) / 2147483646 * n)",
+            "local rank = 0",
+            "always the first, least used channel",
+        ),
+        killers=(UNIFORMITY, lua("submit")),
+    ),
+    # --- rules whose loss the random walk must notice by itself ------------------------------------------
+    *_in(
+        "cancel",
+        ("if state == 'S' or state == 'U' or state == 'A' then", "if false then", "cancel frees the slot at once"),
+        killers=(WALK,),
+    ),
+    *_in(
+        "reap",
+        (
+            "if state == 'S' or state == 'U' or state == 'A' then\n    drain(job, math.max(tonumber(deadline) or now, now))"
+            "\n  elseif state == 'R' or state == 'C' then",
+            "if state ~= '' then",
+            "the deadline frees the slot",
+        ),
+        (
+            "state == 'C' and 'R' or state == 'S'",
+            "(state == 'C' or state == 'S') and 'R' or false",
+            "found in S, resubmitted",
+        ),
+        killers=(WALK,),
+    ),
+    *_in(
+        "mark_submitting",
+        ("> tonumber(max_jobs) then return back", "> 1000 then return back", "a lowered limit is over-used"),
+        killers=(WALK,),
+    ),
+    # --- the parts -------------------------------------------------------------------------------------
+    *_in(
+        "_base",
+        ("return string.format('%.0f', number) end", "return tostring(number) end", "1.7e+15"),
+        ("tonumber(time[1]) * 1000", "tonumber(time[1])", "seconds taken for milliseconds"),
+        (
+            "redis.call('EXPIRE', delivery_key(job, token), OLD_DELIVERY_TTL_S)",
+            "return",
+            "RQ's hash of a lost delivery stays for ever",
+        ),
+        killers=(lua("submit"), lua("yield")),
+    ),
+    *_in(
+        "_handoff",
+        ("math.max(last + 1, now)", "last + 1", "a store that lost its tail issues a token twice"),
+        ("front and 'LPUSH' or 'RPUSH'", "'RPUSH'", "a running job's new owner stands last in line"),
+        ("  redis.call('HDEL', lease_key(job), 'suspect')\n", "", "a new owner starts with a strike"),
+        ("'state', state, 'execution', '',", "'state', state,", "nobody may take the new delivery up"),
+        killers=(lua("dispatch"), lua("yield"), lua("reap")),
+    ),
+    *_in(
+        "_handoff",
+        ("(month <= 2 and 1 or 0)", "(month <= 1 and 1 or 0)", "February in the wrong year"),
+        ("math.floor(doe / 36524)", "0", "2100 taken for a leap year"),
+        killers=(COMPOSITION,),
+    ),
+    *_in(
+        "_record",
+        ("if old == '' or FINAL[old] then", "if old == '' then", "a final status is left"),
+        ("local HISTORY_LINES = 32", "local HISTORY_LINES = 33", "a history that outgrows its bound"),
+        ("string.gsub(event, '%c', ' ')", "event", "an upstream's line break forges a line of history"),
+        ("  redis.call('EXPIRE', job_key(job), keep_s)\n", "", "final records stay for ever"),
+        ("    redis.call('ZREM', ns .. ':jobs:' .. user .. ':' .. old, job)\n", "", "a job on two lists"),
+        killers=(lua("settle"), lua("handback")),
+    ),
+    *_in(
+        "_slots",
+        ("(tonumber(cooling) or 0) <= now", "true", "a cooling account is granted from"),
+        ("local PINNED_STREAK = 8", "local PINNED_STREAK = 9", "pinned jobs hold the others up longer"),
+        ("local PINNED_TRIED = 32", "local PINNED_TRIED = 31", "a pinned job that fits is not seen"),
+        ("if not limit or used < limit then", "if not limit or used <= limit then", "a job's own limit by one"),
+        ("redis.call('ZCARD', slots_key(pool, channel)) > 0 then return", "true then return", "never forgotten"),
+        ("  redis.call('ZREM', submitting_key(pool, channel), job)\n", "", "an answer does not open the gate"),
+        ("'XX', int(now + ttl_ms)", "int(now + ttl_ms)", "a renewal re-creates an evicted expiry"),
+        ("  redis.call('HDEL', lease_key(job), 'suspect')\n", "", "a renewal does not clear the strike"),
+        killers=tuple(map(lua, ("dispatch", "cancel", "settle", "mark_submitting", "renew", "handback"))),
+    ),
+    *_in(
+        "_refill",
+        ("limit and ('(' .. limit)", "limit and limit", "a job's own limit by one"),
+        ("local HEADS_TRIED = 32", "local HEADS_TRIED = 31", "a job that fits is not seen"),
+        ("  serve_pinned(pool, channel, true)\n", "", "a pinned job waits beside a free slot"),
+        ("'pinned_streak', 0)", "'pinned_streak', 8)", "pinned jobs lose their turn for ever"),
+        ("pool .. ':' .. channel) end\n  refresh", "'') end\n  refresh", "what 256 grants leave over is forgotten"),
+        (
+            "redis.call('ZADD', pending_key(pool, pin), score, job)",
+            "redis.call('ZADD', pending_key(pool, pin), int(now), job)",
+            "who was refused goes to the end of the line",
+        ),
+        ("or 'deleted') == 'deleted' then", "or '') == 'deleted' then", "a job pinned to a vanished account waits"),
+        killers=tuple(map(lua, ("submit", "dispatch", "handback", "mark_submitting"))),
+    ),
+    *_in(
+        "_refusal",
+        ("'state') ~= 'D' then", "'state') ~= '' then", "a cancelled job is told as executing"),
+        ("local cooled_ms = not is_open and", "local cooled_ms =", "throttled, though an account is open"),
+        ("and has_room then", "then", "throttled, though the cooling account is full"),
+        ("if not usable then", "if false then", "full, though no account can ever take it"),
+        ("(pin == '' or pin == channel)", "true", "a pinned job is told of another account's cooling"),
+        killers=(lua("submit"),),
+    ),
+    *_in(
+        "_refill",
+        ("  seed = (seed * 16807) % 2147483647\n", "", "all draws of a call are one draw"),
+        killers=(UNIFORMITY,),
+    ),
+    # --- the transitions -------------------------------------------------------------------------------
+    *_in(
+        "submit",
+        ("if redis.call('EXISTS', job_key(job)) == 1 then return", "if false then return", "a retry is a second job"),
+        ("if digest ~= ARGV[14] then", "if false then", "another request is answered with the first job"),
+        ("(100 - tonumber(ARGV[8]))", "(100 + tonumber(ARGV[8]))", "the least urgent goes first"),
+        ("and math.min(expires, wait_until)", "and math.max(expires, wait_until)", "the sooner time is not watched"),
+        ("  redis.call('DEL', job_key(job))\n", "", "a refused job leaves its record"),
+        ("  redis.call('ZREM', ns .. ':deadlines', job)\n", "", "a refused job is timed"),
+        ("or state == 'deleted' then return { 'no_account' }", "then return { 'no_account' }", "pinned to a ghost"),
+    ),
+    *_in(
+        "dispatch",
+        ("  redis.call('ZREM', due, member)\n", "", "the past is due for ever"),
+        ("more = refill(pool, channel) or more", "more = false", "a cooled account is not re-admitted"),
+        ("more = more or grants >= GRANTS_MAX or", "more = more or", "the caller is not told to go on"),
+    ),
+    *_in(
+        "claim",
+        (" or (bound ~= '' and bound ~= execution)", "", "two workers run one delivery"),
+        ("U = { 'U', 'lookup' }", "U = { 'C', 'start' }", "an unknown submission is sent again"),
+        ("if held ~= token or", "if", "an old delivery takes the job over"),
+        ("extend(job, ttl_ms)\n", "", "a fresh owner dies of its predecessor's clock"),
+        ("and 'done' or 'stale'", "and 'stale' or 'done'", "a job that waits is told to be over"),
+    ),
+    *_in(
+        "mark_submitting",
+        ("> tonumber(max_jobs) then return back", "> 1000 then return back", "a lowered limit is over-used"),
+        ("if redis.call('ZCARD', submitting) > 0", "if redis.call('ZCARD', submitting) > 1", "two unanswered at once"),
+        ("if state ~= 'C' and not is_late then", "if state == 'R' then", "submitted twice"),
+        ("now - tonumber(submitted) >= tonumber(ARGV[8]) / 2", "false", "a late permission lets two be unanswered"),
+        ("if standing ~= 'active' then", "if standing == '' then", "a stopped account is submitted to"),
+        ("if held ~= token then", "if false then", "an old owner submits"),
+        ("if paced_ms > 0 then", "if false then", "submissions without distance"),
+        ("and math.min(deadline, hard)", "and math.max(deadline, hard)", "the jobs' own deadline is not watched"),
+        ("int(now - tonumber(ARGV[8]))", "int(0)", "one that cannot be asked about blocks its channel for ever"),
+    ),
+    *_in(
+        "mark_accepted",
+        ("'NX', 'PX'", "'PX'", "one interaction, two jobs"),
+        ("if known ~= '' and known ~= remote then", "if false then", "a job changes its interaction"),
+        ("state == 'D' and 'D' or 'A'", "'A'", "a cancelled job lives again"),
+        ("  redis.call('ZREM', submitting_key(pool, channel), job)\n", "", "an answer does not open the gate"),
+        ("== 'progress' and 'progress' or ARGV[6]", "== '' and '' or ARGV[6]", "a status goes back"),
+    ),
+    *_in(
+        "mark_unknown",
+        ("if state ~= 'S' then", "if state == 'D' then", "what is known is forgotten"),
+        ("if held ~= ARGV[2] or", "if", "an old owner speaks"),
+        ("'state', 'U')", "'state', 'A')", "an unknown submission taken for an accepted one"),
+    ),
+    *_in(
+        "renew",
+        ("== ARGV[index + 1]", "~= false", "an old owner renews its successor's lease"),
+        ("if ours then extend(job, tonumber(ARGV[1])) end", "", "a renewal that extends nothing"),
+        ("ours and 'ok' or 'lost'", "'ok'", "a lost owner is not told"),
+    ),
+    *_in(
+        "settle",
+        ("if ARGV[7] == '1' and state ~= 'C' then", "if false then", "a slot freed while the upstream runs its job"),
+        ("  redis.call('HSET', job_key(job), 'settled_by', token)\n", "", "a retry is told that it lost the job"),
+        ("if held ~= token or state == 'R' then", "if held ~= token then", "ended by one who never took it up"),
+        ("  refill(pool, channel)\n", "", "a freed slot serves nobody"),
+        ("  if state ~= 'D' then\n", "  if true then\n", "the hold of a draining slot is cut short"),
+    ),
+    *_in(
+        "handback",
+        ("if state == 'U' and ARGV[10] ~= '1' then", "if false then", "an unknown submission is sent again"),
+        ("until_ms > tonumber(redis.call", "0 <= tonumber(redis.call", "a cooling is cut short"),
+        ("requeues > tonumber(ARGV[7])", "requeues >= tonumber(ARGV[7])", "one return less than allowed"),
+        ("== 'active' and ARGV[9] == '1'", "and ARGV[9] == '1'", "an owner's pause is overwritten"),
+        ("release(pool, channel, job)\n", "", "a refused job keeps its slot"),
+        ("  redis.call('ZREM', ns .. ':deadlines', job)\n", "", "a finished job is timed"),
+    ),
+    *_in(
+        "cancel",
+        ("if state == 'S' or state == 'U' or state == 'A' then", "if false then", "a slot freed while the job runs"),
+        ("(ARGV[5] ~= '' and ARGV[5] ~= user)", "false", "another user's job is cancelled"),
+        ("  redis.call('ZREM', pending_key(pool, pin), job)\n", "", "a cancelled job is granted"),
+        ("    serve(pool, pin)\n", "", "who stood behind is not seen"),
+    ),
+    *_in(
+        "yield",
+        ("elseif state == 'S' then", "elseif false then", "a request under way is handed over"),
+        ("state == 'C' and 'R' or state", "state", "a delivery that nobody holds looks held"),
+        ("if token ~= ARGV[index + 1] or", "if", "an old owner yields its successor's lease"),
+    ),
+    *_in(
+        "reap",
+        ("elseif suspect == '' then", "elseif suspect == '-' then", "one late renewal costs the delivery"),
+        ("or state == 'S' and 'U' or state", "or state", "a submission is found as if still under way"),
+        ("if state == 'R' and is_queued(job .. '-' .. token) then", "if false then", "queued deliveries multiply"),
+        ("'redeliveries', 1) > tonumber(ARGV[5])", "'redeliveries', 1) >= tonumber(ARGV[5])", "poison one too early"),
+        ("if graced == '' and suspect == '' and", "if", "the end never comes"),
+        ("int(deadline + hold_ms)", "int(deadline)", "the slot is freed while the upstream may run the job"),
+        ("    forced = forced + 1\n", "", "a forced slot is not counted"),
+        ("  redis.call('LREM', queue .. ':intermediate', 1, job .. '-' .. token)\n", "", "lost ids pile up"),
+    ),
+    *_in(
+        "account_put",
+        ("if owner and owner ~= pool then", "if false then", "a channel with two owners"),
+        ("if holder and holder ~= channel then", "if false then", "a secret on two channels"),
+        ("refill(pool, channel)\n", "", "a raised limit serves nobody"),
+        ("(state == 'disabled' and old_digest ~= digest)", "state ~= 'active'", "a pause is overwritten"),
+        ("if cooling > now then", "if false then", "registered again, and never re-admitted"),
+        ("if old_digest ~= '' then redis.call('HDEL'", "if false then redis.call('HDEL'", "an old secret stays taken"),
+    ),
+    *_in(
+        "account_remove",
+        ("redis.call('SREM', ns .. ':accounts:' .. pool, channel)\n", "", "a deleted account is still shown"),
+        ("redis.call('ZREM', free_key(pool), channel)\n", "", "a deleted account is granted from"),
+        ("forget_if_drained(pool, channel)\n", "", "an idle account is never forgotten"),
+        ("  redis.call('ZREM', pinned, job)\n", "", "a failed job still waits"),
+        ("if digest ~= '' then", "if false then", "its secret stays taken"),
+    ),
+    *_in(
+        "account_state",
+        (" or before == 'deleted'", "", "a deleted account lives again"),
+        ("refill(pool, channel)\n", "", "a stopped account is granted from"),
+        ("'reason', ARGV[6]", "'reason', ''", "nobody knows why"),
+    ),
+]
