@@ -23,7 +23,8 @@ Each class builds its message from its fields; the message says what happened, w
     │   ├── RequestRejected     the job's fault: a retry will not help
     │   ├── Moderated           the upstream refused the content
     │   ├── SubmitUnknown       no answer to a submission: look it up, never send it again blindly
-    │   └── UpstreamUnavailable trouble that passes by itself
+    │   ├── UpstreamUnavailable trouble that passes by itself
+    │   └── UpstreamBlocked     the fleet's fault: the upstream refuses our address or program, not one account
     ├── AccessError
     │   ├── Unauthorized
     │   ├── Forbidden
@@ -189,6 +190,17 @@ class UpstreamUnavailable(UpstreamError):
 
     def __init__(self, upstream: str, message: str, *, sent: bool = True) -> None:
         self.sent = sent
+        super().__init__(upstream, message)
+
+
+class UpstreamBlocked(UpstreamError):
+    """The upstream, or a page in front of it, refuses our address or program: no account is at fault.
+
+    ``retry_after_s`` says how long to call nothing there; None where nobody said.
+    """
+
+    def __init__(self, upstream: str, message: str, *, retry_after_s: float | None = None) -> None:
+        self.retry_after_s = retry_after_s
         super().__init__(upstream, message)
 
 

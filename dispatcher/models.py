@@ -64,10 +64,12 @@ def _absent_if_empty(value: Any) -> Any:
 
 
 Prompt = Annotated[str, Field(min_length=1, max_length=PROMPT_CHARACTERS)]
-OptionalPrompt = Annotated[str | None, BeforeValidator(_absent_if_empty), Field(max_length=PROMPT_CHARACTERS)]
+OptionalPrompt = Annotated[
+    Annotated[str, Field(max_length=PROMPT_CHARACTERS)] | None, BeforeValidator(_absent_if_empty)
+]
 Style = Annotated[str, Field(min_length=1), _one_of(*STYLES)]
 AspectRatio = Annotated[Literal["16:9", "9:16", "1:1", "4:3", "3:4"] | None, BeforeValidator(_absent_if_empty)]
-Seed = Annotated[int | None, BeforeValidator(_absent_if_empty), Field(ge=0, le=SEED_MAX)]
+Seed = Annotated[Annotated[int, Field(ge=0, le=SEED_MAX)] | None, BeforeValidator(_absent_if_empty)]
 
 
 def _told(problem: ErrorDetails, title: str) -> RequestInvalid:
@@ -98,7 +100,7 @@ class Request(BaseModel):
     kind: ClassVar[Kind]
     upstream: ClassVar[UpstreamName] = "discord"
 
-    maxJobs: Annotated[int | None, BeforeValidator(_absent_if_empty), Field(ge=1, le=MAX_JOBS)] = None
+    maxJobs: Annotated[Annotated[int, Field(ge=1, le=MAX_JOBS)] | None, BeforeValidator(_absent_if_empty)] = None
 
     def __init__(self, **values: Any) -> None:
         try:

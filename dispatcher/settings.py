@@ -7,6 +7,7 @@ setting with its default; a test keeps the two equal.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +42,25 @@ class Settings(BaseSettings):
     # Upstreams
     discord_api_url: str = "https://discord.com/api/v9"
     discord_application_id: str | None = None
+    discord_session_id: str | None = None
+    discord_commands: dict[str, str] = {
+        "create": "create",
+        "create_single": "create_single",
+        "animate": "animate",
+        "meme_face": "meme_face",
+    }
+    discord_options: dict[str, str] = {}
+    discord_prompt_pattern: str = r"prompt:\s*(?P<prompt>.*)\s+style:"
+    discord_progress_pattern: str = r"(\d{1,3})\s?%"
+    discord_moderated_pattern: str = (
+        r"(?i)moderation|sensitive content|inappropriate|nsfw|content policy|violat\w+ .{0,40}(policy|guidelines|terms)"
+    )
+    discord_busy_pattern: str = (
+        r"(?i)too many (jobs|tasks|requests)|concurren\w+ limit|maximum (number of|concurrent)|queue is full"
+    )
+    discord_failed_pattern: str = (
+        r"(?i)generation failed|failed to (generate|create)|something went wrong|error occurred|try again"
+    )
     observe: Literal["poll"] = "poll"
     poll_min_s: PositiveFloat = 3
     poll_max_s: PositiveFloat = 30
@@ -62,6 +82,22 @@ class Settings(BaseSettings):
     cooling_first_s: PositiveFloat = 10
     cooling_max_s: PositiveFloat = 900
     jobs_keep_days: PositiveFloat = 31
+
+    @field_validator(
+        "discord_prompt_pattern",
+        "discord_progress_pattern",
+        "discord_moderated_pattern",
+        "discord_busy_pattern",
+        "discord_failed_pattern",
+    )
+    @classmethod
+    def _is_pattern(cls, value: str) -> str:
+        """Refuse what is no regular expression when it is read, not when the bot first speaks."""
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from error
+        return value
 
     @field_validator("namespace")
     @classmethod

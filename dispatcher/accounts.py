@@ -1,0 +1,199 @@
+"""Accounts in Redis: register, read, list, stop, remove; and the one place where their secrets are opened.
+
+A change is live: the script that stores it also grants from it, and the next submission reads it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import SecretStr
+
+from dispatcher.connection import Call, command
+from dispatcher.errors import AccountConflict, AccountNotFound, StoreReplyError
+from dispatcher.keys import Keys, pool_of
+from dispatcher.models import Account, AccountState, UpstreamName
+from dispatcher.plan import Plan
+from dispatcher.registration import read_registration
+from dispatcher.replies import entropy, hash_of
+from dispatcher.secrets import SecretKeys, mask
+from dispatcher.settings import Settings
+
+
+class Accounts:
+    """The Discord accounts of one store."""
+
+    def __init__(self, settings: Settings, secret_keys: SecretKeys) -> None:
+        self.keys = Keys(settings.namespace)
+        self.secret_keys = secret_keys
+        self.ttl_ms = int(settings.lease_ttl_s * 1000)
+        self.keep_s = int(settings.jobs_keep_days * 86_400)
+
+    def put(self, *, user: int, channel: str, server: str, secret: SecretStr, max_jobs: int) -> Call[str]:
+        """Create or update an account; waiting jobs are granted its slots in the same step.
+
+        Returns:
+            The version of the secret now in force; it changes when the secret does.
+
+        Raises:
+            RequestInvalid: a value is not acceptable, in the contract's words.
+            AccountConflict (when the reply is read): the channel is another user's, or another channel has the secret.
+        """
+        given = {"discord": secret.get_secret_value(), "server": server, "channel": channel, "maxJobs": max_jobs}
+        account = read_registration(given, channel=channel)
+        pool = pool_of(user, "discord")
+        version = f"{time.time_ns() // 1_000_000}-{secrets.token_hex(4)}"
+        args = (
+            entropy(),
+            self.ttl_ms,
+            user,
+            pool,
+            account.channel,
+            account.server,
+            self.secret_keys.seal(account.secret, account=f"{pool}:{channel}", version=version),
+            mask(account.secret),
+            self.secret_keys.digest(account.secret),
+            account.max_jobs,
+            version,
+        )
+
+        def read(reply: Any) -> str:
+            match reply:
+                case ["created" | "updated", str(in_force)]:
+                    return in_force
+                case ["foreign"]:
+                    raise AccountConflict(f"Channel {channel} is registered by another user")
+                case ["duplicate", str(holder), str(its_pool)] if its_pool == pool:
+                    raise AccountConflict(f"Channel {holder} configuration has same discord value")
+                case ["duplicate", _, _]:
+                    raise AccountConflict("Configuration of another user has same discord value")
+                case _:
+                    raise StoreReplyError("account_put", reply)
+
+        return Call("account_put", args, read)
+
+    def get(self, *, user: int, channel: str) -> Call[Account]:
+        """Read one account.
+
+        Raises (when the reply is read):
+            AccountNotFound: this user has no account on the channel.
+        """
+
+        def read(reply: Any) -> Account:
+            account = _account(reply)
+            if account is None:
+                raise AccountNotFound(channel)
+            return account
+
+        return command("HGETALL", self.keys.account(pool_of(user, "discord"), channel), read=read)
+
+    def used(self, *, user: int, channel: str) -> Call[int]:
+        """Count the slots held on the channel, those of a deleted account that drains included."""
+        return command("ZCARD", self.keys.of("slots", pool_of(user, "discord"), channel), read=int)
+
+    def show(self, *, user: int, channel: str) -> Plan[Account]:
+        """Read one account with the slots it uses.
+
+        Raises:
+            AccountNotFound: this user has no account on the channel.
+        """
+        account, used = yield [self.get(user=user, channel=channel), self.used(user=user, channel=channel)]
+        shown: Account = account.model_copy(update={"used": used})
+        return shown
+
+    def list(self, *, user: int) -> Plan[Sequence[Account]]:
+        """Read all accounts of a user with the slots they use, by channel."""
+        pool = pool_of(user, "discord")
+        (channels,) = yield [command("SMEMBERS", self.keys.of("accounts", pool), read=sorted)]
+        accounts = yield [command("HGETALL", self.keys.account(pool, channel), read=_account) for channel in channels]
+        used = yield [self.used(user=user, channel=channel) for channel in channels]
+        return [
+            account.model_copy(update={"used": count})
+            for account, count in zip(accounts, used, strict=True)
+            if account is not None  # removed since its channel was read
+        ]
+
+    def remove(self, *, user: int, channel: str) -> Plan[None]:
+        """Remove an account: unseen at once, running jobs drain, waiting ones pinned to it fail.
+
+        Raises:
+            AccountNotFound: this user has no account on the channel.
+        """
+        first = True
+        while True:
+            (verdict,) = yield [self._remove_once(pool_of(user, "discord"), channel)]
+            if verdict == "missing" and first:
+                raise AccountNotFound(channel)
+            if verdict != "more":
+                return
+            first = False
+
+    def _remove_once(self, pool: str, channel: str) -> Call[str]:
+        def read(reply: Any) -> str:
+            match reply:
+                case ["ok", "0"]:
+                    return "done"
+                case ["ok", "1"]:
+                    return "more"
+                case ["missing"]:
+                    return "missing"
+                case _:
+                    raise StoreReplyError("account_remove", reply)
+
+        return Call("account_remove", (self.keep_s, pool, channel), read)
+
+    def pause(self, *, user: int, channel: str, reason: str = "paused by its owner") -> Call[AccountState]:
+        """Grant nothing on the account until :meth:`resume`; running jobs go on. Returns the state before.
+
+        Raises (when the reply is read):
+            AccountNotFound: this user has no account on the channel.
+        """
+        return self._state(user, channel, "paused", reason)
+
+    def resume(self, *, user: int, channel: str) -> Call[AccountState]:
+        """Make the account active again and grant from it in the same step. Returns the state before.
+
+        Raises (when the reply is read):
+            AccountNotFound: this user has no account on the channel.
+        """
+        return self._state(user, channel, "active", "")
+
+    def disable(self, *, user: int, channel: str, reason: str) -> Call[AccountState]:
+        """Stop the account with the reason that its owner reads; a new secret or :meth:`resume` revives it.
+
+        Raises (when the reply is read):
+            AccountNotFound: this user has no account on the channel.
+        """
+        return self._state(user, channel, "disabled", reason)
+
+    def _state(self, user: int, channel: str, state: AccountState, reason: str) -> Call[AccountState]:
+        args = (entropy(), self.ttl_ms, pool_of(user, "discord"), channel, state, reason)
+
+        def read(reply: Any) -> AccountState:
+            match reply:
+                case ["ok", "active" | "paused" | "disabled" as before]:
+                    return before  # type: ignore[no-any-return]  # one of the three just matched
+                case ["missing"]:
+                    raise AccountNotFound(channel)
+                case _:
+                    raise StoreReplyError("account_state", reply)
+
+        return Call("account_state", args, read)
+
+    def open_secret(self, account: Account, *, upstream: UpstreamName = "discord") -> SecretStr:
+        """Open the secret of an account as a claim or a permit gave it.
+
+        Raises:
+            SecretError: it was sealed under a key that is not configured, or for another account or version.
+        """
+        name = f"{pool_of(account.user, upstream)}:{account.channel}"
+        return self.secret_keys.open(account.sealed, account=name, version=account.secret_version)
+
+
+def _account(reply: Any) -> Account | None:
+    """Read an account's hash; None if there is none, or it was deleted and only drains."""
+    stored = hash_of(reply)
+    return Account.model_validate(stored) if stored and stored["state"] != "deleted" else None

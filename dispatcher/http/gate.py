@@ -1,0 +1,44 @@
+"""Before any route: who calls. Under ``/v1`` the answer to a stranger is 401, whether or not the path exists.
+
+Source: interfaces, "HTTP"; contract §1.
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from dispatcher.errors import DispatcherError
+from dispatcher.http.backend import backend_of
+from dispatcher.http.errors import answer_for
+
+GUARDED = "/v1"
+
+
+class Gate:
+    """Authenticates calls under ``/v1`` and takes the slash off the end of a path.
+
+    Both forms of a path answer alike and neither redirects, because clients drop headers on the way.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection (ASGI)."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        path = scope["path"]
+        bare = path[:-1] if path.endswith("/") and path != "/" else path
+        scope["path"] = bare
+        if bare == GUARDED or bare.startswith(f"{GUARDED}/"):
+            request = Request(scope)
+            backend = backend_of(request)
+            try:
+                header = request.headers.get("authorization")
+                request.state.user = await backend.do(backend.access.authenticate(header))
+            except DispatcherError as error:
+                await answer_for(error, request)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)

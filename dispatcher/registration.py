@@ -1,0 +1,131 @@
+"""What an account needs to be registered, checked in the contract's order and refused in its words.
+
+Source: contract §2.3; for JSON numbers, docs/http-api.md, "Numbers".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import SecretStr
+
+from dispatcher.errors import RequestInvalid
+from dispatcher.models import MAX_JOBS
+from dispatcher.secrets import mask
+
+SHOWN_CHARACTERS = 200
+SECRET_CHARACTERS = 16
+"""From this length on, a secret found in another field is masked in messages; below, digits could be hit by chance."""
+
+_CHANNEL_ID = re.compile(r"[0-9]{17,20}")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+_HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True)
+class NumberAsSent:
+    """A JSON number in the client's own digits, so that a message can show it unrounded."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """An account as its owner gives it, every rule kept; ``max_jobs`` is 1…10."""
+
+    channel: str
+    server: str
+    secret: SecretStr
+    max_jobs: int
+
+
+def is_channel_id(text: str) -> bool:
+    """Say whether the text looks like a Discord id: 17 to 20 digits.
+
+    Source: https://docs.discord.com/developers/reference#snowflakes.
+    """
+    return _CHANNEL_ID.fullmatch(text) is not None
+
+
+def read_registration(given: Mapping[str, Any], *, channel: str) -> Registration:
+    """Check ``discord``, ``server``, ``channel`` and ``maxJobs``, in this order.
+
+    Args:
+        given: the fields as they came; JSON numbers as :class:`NumberAsSent`, int or float.
+        channel: the channel that the caller addressed.
+
+    Raises:
+        RequestInvalid: the first rule that fails, in the contract's words; no message shows the Discord token.
+    """
+    secret = _secret(given.get("discord"))
+    for name in ("server", "channel"):
+        if _is_empty(given.get(name)):
+            raise RequestInvalid(name, f"Required param {name} is missing or empty")
+    server, named = given["server"], given["channel"]
+    # An id that came as a number is refused whatever its digits: JavaScript has rounded it.
+    if not isinstance(server, str) or not isinstance(named, str) or not is_channel_id(named):
+        shown = _shown(named, secret)
+        raise RequestInvalid("channel", f"Required param channel ({shown}) is not valid Discord channel id")
+    if named != channel:
+        path = f"/pixverse/account/{_shown(channel, secret)}"
+        raise RequestInvalid("channel", f"Required param channel ({named}) not matching to {path}")
+    max_jobs = _max_jobs(given.get("maxJobs"), secret)
+    return Registration(channel=named, server=server.strip(), secret=secret, max_jobs=max_jobs)
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _secret(value: Any) -> SecretStr:
+    text = value.strip() if isinstance(value, str) else ""
+    if not text:
+        raise RequestInvalid("discord", "Required param discord is missing or empty")
+    # It travels in an HTTP header; a line break or an umlaut would only fail later, in a worker.
+    if not _HEADER_SAFE.fullmatch(text):
+        raise RequestInvalid("discord", "Param discord value is not supported")
+    return SecretStr(text)
+
+
+def _max_jobs(value: Any, secret: SecretStr) -> int:
+    number = _number(value)
+    if number is not None and number > MAX_JOBS:
+        shown = _shown(value, secret)
+        raise RequestInvalid("maxJobs", f"Required param maxJobs {shown} can't be more that {MAX_JOBS}")
+    if number is None or number < 1 or not float(number).is_integer():
+        raise RequestInvalid("maxJobs", "Required param maxJobs is missing or empty")
+    return int(number)
+
+
+def _number(value: Any) -> float | None:
+    """Read a number, or a text of one; None if it is neither (``true`` is no number here)."""
+    match value:
+        case bool():
+            return None
+        case int() | float():
+            return None if math.isnan(value) else value
+        case NumberAsSent():
+            return float(value.text)
+        case str() if _NUMBER.fullmatch(value):
+            return float(value)
+        case _:
+            return None
+
+
+def _shown(value: Any, secret: SecretStr) -> str:
+    """Show a value as it was sent, cut to 200 characters, and never with the secret in it."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, NumberAsSent):
+        text = value.text
+    plain = secret.get_secret_value()
+    if len(plain) >= SECRET_CHARACTERS:
+        text = text.replace(plain, mask(secret))
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"

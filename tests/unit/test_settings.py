@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic_core import PydanticUndefined
+
+from dispatcher.errors import SettingsError
+from dispatcher.settings import CONFIG_VARIABLE, Settings, load_settings
+
+DEFAULTS_FILE = Path(__file__).parents[2] / "config" / "dispatcher.toml"
+WITHOUT_A_FIXED_DEFAULT = {
+    name for name, field in Settings.model_fields.items() if field.default in (None, PydanticUndefined)
+}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting comes from the machine; what ``load_settings`` leaves in the environment goes with the test."""
+    for name in os.environ:
+        if name.startswith("DISPATCHER_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv(CONFIG_VARIABLE, "")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_defaults_file_states_every_default_and_nothing_else() -> None:
+    stated = tomllib.loads(DEFAULTS_FILE.read_text())
+
+    assert stated.keys() == Settings.model_fields.keys() - WITHOUT_A_FIXED_DEFAULT
+    assert {name: Settings.model_fields[name].default for name in stated} == stated
+
+
+def test_the_defaults_file_shows_each_setting_without_a_fixed_default_commented_out() -> None:
+    shown = set(re.findall(r"^# (\w+) = ", DEFAULTS_FILE.read_text(), re.MULTILINE))
+
+    assert shown == WITHOUT_A_FIXED_DEFAULT
+
+
+def test_the_defaults_file_comments_every_setting() -> None:
+    blocks = DEFAULTS_FILE.read_text().split("\n\n")
+
+    bare = [block for block in blocks if " = " in block and not re.match(r"# \S+ \S+ ", block)]
+
+    assert bare == []
+
+
+def test_the_defaults_file_is_accepted_as_it_is() -> None:
+    assert load_settings(DEFAULTS_FILE) == Settings()
+
+
+def test_arguments_win_over_the_environment_that_over_the_file_that_over_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("sweep_s = 2\npoll_min_s = 2\nhold_s = 2\n")
+    monkeypatch.setenv("DISPATCHER_POLL_MIN_S", "3")
+    monkeypatch.setenv("DISPATCHER_HOLD_S", "3")
+
+    settings = load_settings(file, hold_s=4)
+
+    assert (settings.heartbeat_s, settings.sweep_s, settings.poll_min_s, settings.hold_s) == (5, 2, 3, 4)
+
+
+def test_an_argument_of_none_and_an_empty_variable_count_as_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPATCHER_SWEEP_S", "")
+
+    assert load_settings(hold_s=None) == Settings()
+
+
+def test_the_named_file_wins_over_the_one_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dispatcher.toml").write_text("sweep_s = 2\n")
+    (tmp_path / "named.toml").write_text("sweep_s = 3\n")
+    (tmp_path / "given.toml").write_text("sweep_s = 4\n")
+
+    here = load_settings().sweep_s
+    monkeypatch.setenv(CONFIG_VARIABLE, str(tmp_path / "named.toml"))
+    named = load_settings().sweep_s
+    given = load_settings(tmp_path / "given.toml").sweep_s
+
+    assert (here, named, given) == (2, 3, 4)
+
+
+def test_a_file_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"absent\.toml does not exist"):
+        load_settings(tmp_path / "absent.toml")
+
+
+def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "dispatcher.toml").write_text("sweep_s: 2")
+
+    with pytest.raises(SettingsError, match="not valid TOML"):
+        load_settings()
+
+
+def test_an_unknown_name_in_the_file_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "dispatcher.toml").write_text("sweeps = 2\n")
+
+    with pytest.raises(SettingsError, match="sweeps"):
+        load_settings()
+
+
+def test_an_unknown_argument_is_refused_by_name() -> None:
+    with pytest.raises(SettingsError, match="sweeps"):
+        load_settings(sweeps=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("heartbeat_s", "soon"),
+        ("heartbeat_s", 0),
+        ("hold_s", -1),
+        ("min_interval_ms", 1.5),
+        ("observe", "listen"),
+        ("cancel_frees_slot", "later"),
+        ("namespace", "pxd"),
+        ("namespace", "{a}{b}"),
+        ("namespace", "{}"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(SettingsError, match=name):
+        load_settings(**{name: value})
+
+
+def test_a_refused_value_is_not_in_the_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dispatcher.toml").write_text('secret_keys = ["k1:hunter2"]\n')
+    monkeypatch.setenv("DISPATCHER_HEARTBEAT_S", "hunter2")
+
+    with pytest.raises(SettingsError, match="secret_keys") as raised:
+        load_settings()
+
+    assert "hunter2" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+def test_secret_keys_are_not_shown_by_the_settings() -> None:
+    settings = load_settings(secret_keys="k1:hunter2")
+
+    assert "hunter2" not in f"{settings!r}{settings}{settings.model_dump_json()}"
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().sweep_s = 3  # type: ignore[misc]  # the claim itself
