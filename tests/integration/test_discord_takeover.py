@@ -1,0 +1,197 @@
+"""A worker dies and another takes over; a job is over for its caller and runs on; one poller serves a channel."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from dispatcher.errors import LeaseLost
+from simulator.process import running
+from tests.support.discord_world import World
+from tests.support.ledger import MemoryLedger, now_ms, play
+from workers.upstream import Ended, Outcome
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with running("--strict") as url:
+        yield url
+
+
+@pytest.fixture
+async def world(url: str) -> AsyncIterator[World]:
+    opened = World(url)
+    declare(opened, opened.token)
+    yield opened
+    await opened.close()
+
+
+def declare(world: World, token: str) -> None:
+    world.control("accounts", token=token, server="111111111111111111", channel=world.channel, max_jobs=10)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 (the condition is the simulator's, in another process)
+            await asyncio.sleep(0.02)
+
+
+async def killed_when(world: World, ledger: MemoryLedger, condition: Callable[[], object]) -> MemoryLedger:
+    """Run a delivery until the condition holds, kill it and its client, and return the next delivery's ledger."""
+    discord = world.discord()
+    delivery = asyncio.create_task(play(discord, ledger))
+    await until(condition)
+    delivery.cancel()
+    await asyncio.gather(delivery, return_exceptions=True)
+    await discord.close()
+    return ledger.redelivered()
+
+
+def assert_completed_with_own_file(world: World, outcome: Outcome) -> None:
+    [job] = world.jobs()
+    assert isinstance(outcome, Ended)
+    assert outcome.status == "completed"
+    assert outcome.message is not None
+    assert [a.filename for a in outcome.message.attachments] == [f["filename"] for f in job["files"]]
+
+
+@pytest.mark.parametrize("result", ["edit", "followup", "message"])
+async def test_an_accepted_job_is_adopted_by_a_new_worker(world: World, result: str) -> None:
+    ledger = world.ledger(f"seconds=1 ack=0 result={result}")
+    successor = await killed_when(world, ledger, lambda: ledger.lease.state == "A")
+
+    outcome = await play(world.discord(), successor)
+
+    assert successor.step == "adopt"
+    assert_completed_with_own_file(world, outcome)
+
+
+async def test_a_job_that_ended_while_nobody_looked_is_still_adopted(world: World) -> None:
+    ledger = world.ledger("seconds=0.8 ack=0")
+    successor = await killed_when(world, ledger, lambda: ledger.lease.state == "A")
+    await until(lambda: world.jobs()[0]["finished_ms"])
+
+    assert_completed_with_own_file(world, await play(world.discord(), successor))
+
+
+async def test_a_submission_cut_off_before_its_answer_is_looked_up_and_not_repeated(world: World) -> None:
+    ledger = world.ledger("seconds=1 ack=0.5")
+    successor = await killed_when(world, ledger, world.accepted)
+
+    outcome = await play(world.discord(), successor)
+
+    assert successor.step == "lookup"
+    assert successor.events == ["A"]
+    assert_completed_with_own_file(world, outcome)
+
+
+async def test_a_submission_that_never_left_is_named_not_started_after_the_whole_window(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.upstream.discord.client._ANSWER_LATEST_S", 0.5)
+    ledger = world.ledger()
+    await ledger.submitting()
+    successor = ledger.redelivered()
+    started_s = time.monotonic()
+
+    outcome = await play(world.discord(), successor)
+
+    assert isinstance(outcome, Ended)
+    assert (outcome.error or "").startswith("not started: ")
+    assert time.monotonic() - started_s >= 0.5 + 0.6
+    assert world.accepted() == 0
+
+
+async def test_a_lookup_does_not_take_the_answer_of_a_job_that_was_sent_much_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.upstream.discord.client._ANSWER_LATEST_S", 0.5)
+    monkeypatch.setattr("workers.upstream.discord.client.SKEW_MS", 100)
+    lost = world.ledger()
+    await lost.submitting()
+    lost._lease = replace(lost.lease, submitted_ms=now_ms() - 60_000)
+    lost = lost.redelivered()
+
+    late, own = await asyncio.gather(
+        play(world.discord(), lost), play(world.discord(), world.ledger("seconds=0.5 ack=0"))
+    )
+
+    assert isinstance(late, Ended)
+    assert (late.error or "").startswith("not started: ")
+    assert_completed_with_own_file(world, own)
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["its interaction is known", "it was cancelled in flight"])
+async def test_a_job_that_is_over_for_its_caller_is_watched_until_the_upstream_ends(
+    world: World, is_known: bool
+) -> None:
+    ledger = world.ledger("seconds=0.8 ack=0.3")
+    successor = await killed_when(world, ledger, (lambda: ledger.lease.state == "A") if is_known else world.accepted)
+    successor.step = "watch"
+    successor._lease = replace(successor.lease, state="D")
+
+    outcome = await play(world.discord(), successor)
+
+    assert isinstance(outcome, Ended)
+    assert successor.lease.state == "D"
+    assert world.jobs()[0]["finished_ms"] is not None
+    assert world.accepted() == 1
+
+
+async def test_a_token_that_is_revoked_ends_the_job_for_its_caller_and_the_channel_is_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.upstream.discord.observer._REFUSED_PAUSE_S", 0.05)
+    ledger = world.ledger("seconds=1.5 ack=0")
+    delivery = asyncio.create_task(play(world.discord(), ledger))
+    await until(lambda: ledger.lease.state == "A")
+
+    declare(world, "another-token")
+    await until(lambda: ledger.lease.state == "D")
+    declare(world, world.token)
+
+    assert_completed_with_own_file(world, await delivery)
+    assert "401" in (ledger.error or "")
+
+
+async def test_the_token_in_force_at_the_permit_is_the_one_that_submits_and_reads(world: World) -> None:
+    ledger = world.ledger("seconds=0.3")
+    ledger.account_at_permit = ledger.account.model_copy(update={"sealed": "a-newer-token", "secret_version": "2"})
+    entered = ledger.submitting
+
+    async def rotated() -> object:
+        declare(world, "a-newer-token")
+        return await entered()
+
+    ledger.submitting = rotated  # type: ignore[method-assign, assignment]
+
+    assert_completed_with_own_file(world, await play(world.discord(), ledger))
+
+
+async def test_a_lost_lease_ends_the_delivery_at_its_next_word(world: World) -> None:
+    ledger = world.ledger("seconds=2 ack=0 progress=9")
+    delivery = asyncio.create_task(play(world.discord(), ledger))
+    await until(lambda: ledger.lease.state == "A")
+
+    ledger.is_lost = True
+
+    with pytest.raises(LeaseLost):
+        await delivery
+
+
+async def test_one_poller_reads_a_channel_whatever_the_number_of_jobs(world: World) -> None:
+    discord = world.discord(poll_min_s=0.25, poll_max_s=0.25)
+    ledgers = [world.ledger("seconds=6 ack=0", prompt=f"cat {n}") for n in range(10)]
+    deliveries = [asyncio.create_task(play(discord, ledger)) for ledger in ledgers]
+    await until(lambda: all(ledger.lease.state == "A" for ledger in ledgers))
+
+    before, started_s = world.oracle()["requests"]["messages"], time.monotonic()
+    await deliveries[0]
+    looks, took_s = world.oracle()["requests"]["messages"] - before, time.monotonic() - started_s
+    await asyncio.gather(*deliveries)
+
+    assert 1 <= looks <= took_s / 0.25 + 2

@@ -1,0 +1,64 @@
+"""The simulator as a process, one channel of it a test, and our clients that play there."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from dispatcher.models import Create, CreateSingle
+from dispatcher.settings import Settings
+from tests.support.ledger import Gates, MemoryLedger, account_of, play
+from workers.upstream import Outcome
+from workers.upstream.discord import Discord
+
+_channels = (str(number) for number in itertools.count(333_333_333_333_333_333))
+
+
+class World:
+    """One simulator, one channel of it, and clients to drive it with."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.channel = next(_channels)
+        self.token = f"token-of-{self.channel}"
+        self.gates = Gates()
+        self._opened: list[Discord] = []
+
+    def settings(self, **changes: Any) -> Settings:
+        quick = {"poll_min_s": 0.05, "poll_max_s": 0.2, "start_timeout_s": 0.6}
+        return Settings(discord_api_url=f"{self.url}/api/v9", **{**quick, **changes})
+
+    def discord(self, **changes: Any) -> Discord:
+        opened = Discord(self.settings(**changes), open_secret=lambda account: SecretStr(account.sealed))
+        self._opened.append(opened)
+        return opened
+
+    def ledger(self, directive: str = "", *, prompt: str = "a cat", kind: type[Create] = CreateSingle) -> MemoryLedger:
+        words = f"{prompt} [[sim {directive}]]" if directive else prompt
+        return MemoryLedger(
+            self.gates, kind(prompt=words, style="Realistic"), account_of(self.channel, token=self.token)
+        )
+
+    async def play(self, directive: str, **options: Any) -> Outcome:
+        return await play(self.discord(), self.ledger(directive, **options))
+
+    def oracle(self) -> dict[str, Any]:
+        verdict: dict[str, Any] = httpx.get(f"{self.url}/sim/oracle").raise_for_status().json()
+        return verdict
+
+    def jobs(self) -> list[dict[str, Any]]:
+        return [job for job in self.oracle()["jobs"] if job["account"] == self.channel]
+
+    def accepted(self) -> int:
+        count: int = self.oracle()["accounts"].get(self.channel, {"accepted": 0})["accepted"]
+        return count
+
+    def control(self, path: str, **body: Any) -> None:
+        httpx.post(f"{self.url}/sim/{path}", json=body).raise_for_status()
+
+    async def close(self) -> None:
+        for opened in self._opened:
+            await opened.close()

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dispatcher.errors import AccountRejected
+from dispatcher.models import CreateSingle
+from dispatcher.settings import Settings
+from tests.support.discord_messages import ME, born_at, caption, message_of
+from tests.support.ledger import Gates, MemoryLedger, account_of
+from workers.upstream import Ended, Outcome, Refused
+from workers.upstream.discord.matching import Expected
+from workers.upstream.discord.messages import ChannelMessage
+from workers.upstream.discord.phrases import Phrasebook
+from workers.upstream.discord.pursuit import Brief, Pursuit
+from workers.upstream.discord.watch import Look, Watch
+
+SENT_MS = 1_800_000_000_000
+REMOTE = born_at(SENT_MS + 300)
+
+
+class Eyes:
+    """Stands in the observer's place: shows what a test tells it to."""
+
+    def __init__(self) -> None:
+        self.readable = True
+
+    def enter(self, watch: Watch) -> None: ...
+
+    def leave(self, watch: Watch) -> None: ...
+
+    def prompts(self) -> dict[int, str]:
+        return {}
+
+    async def is_readable(self) -> bool:
+        return self.readable
+
+    async def page_before(self, message_id: int) -> list[ChannelMessage]:
+        raise AssertionError(f"nobody asked for what is before {message_id}")
+
+
+class Chase:
+    """One pursuit under way; `look` shows it something and waits until it has taken that in."""
+
+    def __init__(self, **brief: Any) -> None:
+        self.gates = Gates()
+        self.eyes = Eyes()
+        self.ledger = MemoryLedger(self.gates, CreateSingle(prompt="a cat", style="Realistic"), account_of("5"))
+        self.ledger._lease = replace(self.ledger.lease, state="S", submitted_ms=SENT_MS)
+        self.watch = Watch(self.eyes, since_id=0, sent_s=0, is_unanswered=True, prompt="a cat")
+        self.brief = Brief(
+            files=1,
+            own_words=("a cat",),
+            absent_after_s=100,
+            expected=Expected(user_id=ME, command="create", earliest_ms=SENT_MS - 2000, latest_ms=SENT_MS + 24_000),
+            no_progress_s=600,
+            busy_rest_s=10,
+            is_over=False,
+        )
+        self.brief = replace(self.brief, **brief)
+        self.task: asyncio.Task[Outcome] | None = None
+
+    async def look(self, *messages: ChannelMessage, at_s: float = 1, listed: set[int] | None = None) -> None:
+        if self.task is None:
+            self.task = asyncio.create_task(Pursuit(self.ledger, self.watch, Phrasebook(Settings()), self.brief).run())
+        present = frozenset(message.id for message in messages) if listed is None else frozenset(listed)
+        self.watch.show(Look(at_s, messages, present))
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    async def outcome(self) -> Outcome:
+        assert self.task is not None
+        async with asyncio.timeout(1):
+            return await self.task
+
+    @property
+    def is_running(self) -> bool:
+        return self.task is not None and not self.task.done()
+
+
+def answer(text: str = "", message_id: int = REMOTE + 5, **more: Any) -> ChannelMessage:
+    return message_of(message_id, text, **{"interaction": REMOTE, "flags": 0 if text else 128, **more})
+
+
+@pytest.fixture
+async def chases() -> AsyncIterator[list[Chase]]:
+    started: list[Chase] = []
+    yield started
+    for chase in started:
+        if chase.task:
+            chase.task.cancel()
+            await asyncio.gather(chase.task, return_exceptions=True)
+
+
+@pytest.fixture
+def chase(chases: list[Chase]) -> Chase:
+    chases.append(Chase())
+    return chases[0]
+
+
+async def test_the_first_answer_is_claimed_and_followed_to_its_end(chase: Chase) -> None:
+    await chase.look(answer())
+    await chase.look(answer(caption("a cat"), videos=1))
+
+    outcome = await chase.outcome()
+
+    assert isinstance(outcome, Ended)
+    assert outcome.status == "completed"
+    assert chase.gates.claims == {str(REMOTE): chase.ledger.job.id}
+
+
+async def test_an_answer_that_is_another_jobs_is_passed_over(chase: Chase) -> None:
+    chase.gates.claims[str(REMOTE)] = "another job"
+    own = born_at(SENT_MS + 900)
+
+    await chase.look(answer())
+    await chase.look(message_of(own + 5, interaction=own, flags=128))
+
+    assert chase.ledger.lease.remote_id == str(own)
+
+
+async def test_no_answer_in_time_on_a_channel_that_was_read_means_not_started(chase: Chase) -> None:
+    await chase.look(at_s=99)
+    assert chase.is_running
+    await chase.look(at_s=101)
+
+    outcome = await chase.outcome()
+
+    assert isinstance(outcome, Ended)
+    assert (outcome.error or "").startswith("not started: ")
+
+
+async def test_a_channel_that_shows_nothing_although_it_has_messages_decides_nothing(chase: Chase) -> None:
+    chase.eyes.readable = False
+
+    await chase.look(at_s=101)
+    await chase.look(at_s=10_000)
+
+    assert chase.is_running
+    assert chase.ledger.events == []
+
+
+async def test_a_message_is_believed_deleted_when_two_lists_lack_it(chase: Chase) -> None:
+    await chase.look(answer())
+    await chase.look(listed={7})
+    assert chase.is_running
+    await chase.look(listed={7, REMOTE + 5})
+    await chase.look(listed={7})
+    assert chase.is_running
+    await chase.look(listed={7})
+
+    assert await chase.outcome() == Ended(status="failed", error="the bot deleted its message")
+
+
+async def test_messages_that_all_vanish_from_an_unreadable_channel_were_not_deleted(chase: Chase) -> None:
+    await chase.look(answer())
+    chase.eyes.readable = False
+
+    for _ in range(4):
+        await chase.look(listed=set())
+
+    assert chase.is_running
+
+
+async def test_a_job_without_progress_is_over_for_its_caller_once_and_its_slot_stays_held(chases: list[Chase]) -> None:
+    chases.append(chase := Chase(no_progress_s=60))
+    await chase.look(answer())
+    now_s = time.monotonic()
+
+    for later_s in (30, 61, 62, 1000):
+        await chase.look(at_s=now_s + later_s, listed={REMOTE + 5})
+
+    assert chase.ledger.error == "no progress for 60 s"
+    assert chase.ledger.events == ["A", "D"]
+    assert chase.is_running
+
+
+async def test_an_overdue_job_that_ends_after_all_says_how(chases: list[Chase]) -> None:
+    chases.append(chase := Chase(no_progress_s=0))
+    await chase.look(answer())
+    await chase.look(at_s=time.monotonic() + 1, listed={REMOTE + 5})
+    await chase.look(answer(caption("a cat"), videos=1))
+
+    outcome = await chase.outcome()
+
+    assert isinstance(outcome, Ended)
+    assert outcome.status == "completed"
+    assert chase.ledger.events == ["A", "D"]
+
+
+async def test_a_channel_that_may_not_be_read_any_more_fails_an_accepted_job_for_its_caller_only(chase: Chase) -> None:
+    await chase.look(answer())
+    for _ in range(2):
+        chase.watch.fail(AccountRejected("discord", "401"))
+        await asyncio.sleep(0.01)
+
+    assert chase.ledger.events == ["A", "D"]
+    assert "401" in (chase.ledger.error or "")
+    assert chase.is_running
+
+
+async def test_a_submission_in_a_channel_that_may_not_be_read_stays_undecided(chase: Chase) -> None:
+    await chase.look(at_s=1)
+    chase.watch.fail(AccountRejected("discord", "401"))
+    await asyncio.sleep(0.01)
+
+    assert chase.ledger.events == []
+    assert chase.is_running
+
+
+async def test_a_job_that_is_over_already_is_not_made_overdue(chases: list[Chase]) -> None:
+    chases.append(chase := Chase(no_progress_s=0, is_over=True))
+    await chase.look(answer())
+    await chase.look(at_s=time.monotonic() + 1, listed={REMOTE + 5})
+
+    assert chase.ledger.events == ["A"]
+
+
+async def test_a_bot_that_says_it_is_busy_hands_the_job_back(chase: Chase) -> None:
+    await chase.look(answer("You have too many jobs running."))
+
+    outcome = await chase.outcome()
+
+    assert isinstance(outcome, Refused)
+    assert (outcome.counted, outcome.cool_s, outcome.disable) == (True, 10, False)
+
+
+async def test_the_window_narrows_to_the_jobs_own_message(chase: Chase) -> None:
+    await chase.look(answer())
+
+    assert chase.watch.since_id == REMOTE + 4
+    assert not chase.watch.is_unanswered

@@ -1,0 +1,157 @@
+"""The Discord upstream of one worker process: thousands of jobs, few connections, one poller a channel."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import httpx
+from pydantic import SecretStr
+
+from dispatcher.errors import SecretError, SubmitUnknown, UpstreamError
+from dispatcher.log import get_logger
+from dispatcher.models import Account, Job
+from dispatcher.settings import Settings
+from workers.upstream import Ended, Ledger, Outcome, Refused
+from workers.upstream.discord import snowflake
+from workers.upstream.discord.clock import ClockGap
+from workers.upstream.discord.matching import Expected
+from workers.upstream.discord.observer import Observers
+from workers.upstream.discord.outcomes import outcome_of
+from workers.upstream.discord.phrases import Phrasebook, normalised
+from workers.upstream.discord.pursuit import Brief, Pursuit
+from workers.upstream.discord.refusals import NAME
+from workers.upstream.discord.rest import Rest
+from workers.upstream.discord.rhythm import Bounds
+from workers.upstream.discord.sender import END_BUDGET_S, START_BUDGET_S, Sender
+from workers.upstream.discord.watch import Watch
+from workers.upstream.wire import Wire
+
+log = get_logger(__name__)
+
+FILES = {"create": 4, "create_single": 1}
+"""How many videos each kind yields; kinds that are not here cannot be sent yet."""
+SKEW_MS = 2000
+"""How far an interaction's instant may lie outside its submission's, beside the measured gap of the clocks."""
+_ANSWER_LATEST_S = START_BUDGET_S + END_BUDGET_S
+"""After that long, counted from the permit, no request of it can arrive any more."""
+
+
+class Discord:
+    """Drives the PixVerse bot as its user would. See :class:`workers.upstream.Upstream`.
+
+    Args:
+        settings: the Discord facts, the poll bounds and the time limits.
+        open_secret: gives an account's token; a SecretError means that this worker lacks the key.
+        http: a client to use instead of our own; whoever made it closes it.
+    """
+
+    name = NAME
+
+    def __init__(
+        self, settings: Settings, *, open_secret: Callable[[Account], SecretStr], http: httpx.AsyncClient | None = None
+    ) -> None:
+        self._settings = settings
+        self._wire = Wire(NAME, http)
+        self._gap = ClockGap()
+        rest = Rest(settings.discord_api_url, self._wire, self._gap)
+        self._sender = Sender(settings, rest, open_secret)
+        self._observers = Observers(rest, Bounds(settings.poll_min_s, settings.poll_max_s))
+        self._phrases = Phrasebook(settings)
+
+    async def run(self, ledger: Ledger) -> Outcome:
+        """Bring one job from ``ledger.step`` to its end.
+
+        A job that was accepted and whose channel cannot be read any more (401, 403) is failed for its caller
+        (``ledger.overdue``); its slot stays held, and the channel is tried again about once a minute.
+
+        Raises:
+            LeaseLost, JobReturned: from the ledger; there is nothing more to do.
+            SecretError: the job runs upstream, and this worker lacks the key of its account; another may have it.
+        """
+        if ledger.job.kind not in FILES:
+            return Ended(status="failed", error=f"{ledger.job.kind} cannot be sent by this version")
+        if ledger.step == "start":
+            return await self._start(ledger)
+        if ledger.lease.remote_id is None and ledger.lease.submitted_ms is None:
+            return Ended(status="failed", error="not started: it was never submitted")
+        absent_after_s = time.monotonic() + _ANSWER_LATEST_S + self._settings.start_timeout_s
+        return await self._pursue(ledger, ledger.account, absent_after_s=absent_after_s)
+
+    async def close(self) -> None:
+        """Close connections; no call is under way."""
+        await self._wire.close()
+
+    async def _start(self, ledger: Ledger) -> Outcome:
+        try:
+            await self._sender.prepare(ledger.account, ledger.job)
+        except (UpstreamError, SecretError) as error:
+            return self._refusal(error)
+        permit = await ledger.submitting()
+        self._gap.hear_redis(instant_ms=permit.submitted_ms, asked_s=permit.asked_s)
+        try:
+            await self._sender.send(permit, ledger.job)
+            absent_after_s = time.monotonic() + self._settings.start_timeout_s
+        except SubmitUnknown as lost:
+            log.warning("submission unknown", job_id=ledger.job.id, channel_id=ledger.lease.channel, reason=str(lost))
+            await ledger.unknown()
+            absent_after_s = permit.asked_s + _ANSWER_LATEST_S + self._settings.start_timeout_s
+        except (UpstreamError, SecretError) as error:
+            return self._refusal(error)
+        return await self._pursue(ledger, permit.account, absent_after_s=absent_after_s)
+
+    async def _pursue(self, ledger: Ledger, account: Account, *, absent_after_s: float) -> Outcome:
+        token = self._sender.token(account)
+        expected = None if ledger.lease.remote_id else await self._expected(ledger, token)
+        brief = Brief(
+            files=FILES[ledger.job.kind],
+            own_words=_own_words(ledger.job),
+            absent_after_s=absent_after_s,
+            expected=expected,
+            no_progress_s=self._settings.no_progress_s,
+            busy_rest_s=self._settings.cooling_first_s,
+            is_over=ledger.step == "watch",
+        )
+        since_ms = expected.earliest_ms if expected else snowflake.born_ms(int(ledger.lease.remote_id or 0)) - SKEW_MS
+        watch = Watch(
+            self._observers.of(token, account.channel),
+            since_id=snowflake.first_at(since_ms),
+            sent_s=time.monotonic(),
+            is_unanswered=expected is not None,
+            prompt=brief.own_words[0],
+        )
+        with watch:
+            return await Pursuit(ledger, watch, self._phrases, brief).run()
+
+    async def _expected(self, ledger: Ledger, token: str) -> Expected:
+        """Describe the answer that the submission will have; ``lease.submitted_ms`` is known from `mark S` on."""
+        sent_ms = (ledger.lease.submitted_ms or 0) + self._gap.ms
+        return Expected(
+            user_id=await self._user_id(token),
+            command=self._sender.command_name(ledger.job),
+            earliest_ms=sent_ms - SKEW_MS,
+            latest_ms=sent_ms + int(_ANSWER_LATEST_S * 1000) + SKEW_MS,
+            application_id=self._settings.discord_application_id,
+        )
+
+    async def _user_id(self, token: str) -> int:
+        """Return whose token it is, however long Discord is away: the submission may run, and is not given up."""
+        while True:
+            try:
+                return await self._sender.user_id(token)
+            except UpstreamError as error:
+                log.warning("account not read", reason=str(error), pause_s=self._settings.poll_max_s)
+                await asyncio.sleep(self._settings.poll_max_s)
+
+    def _refusal(self, error: UpstreamError | SecretError) -> Outcome:
+        """A worker without the key must not disable the account: another worker may have it."""
+        if isinstance(error, SecretError):
+            return Refused(reason=str(error), counted=False, cool_s=self._settings.cooling_first_s)
+        return outcome_of(error)
+
+
+def _own_words(job: Job) -> tuple[str, ...]:
+    """What the user wrote, normalised; the prompt first."""
+    others = (job.request.get(field) for field in ("negative_prompt", "character"))
+    return (normalised(job.prompt or ""), *(normalised(str(words)) for words in others if words))

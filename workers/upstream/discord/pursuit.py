@@ -1,0 +1,191 @@
+"""From a sent interaction to its end: find the bot's first answer, follow it, say how it ended."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from dispatcher.errors import AccountRejected, UpstreamError
+from dispatcher.log import get_logger
+from workers.upstream import Ended, Ledger, Outcome, Refused
+from workers.upstream.discord.matching import Expected, plain_result
+from workers.upstream.discord.messages import ChannelMessage
+from workers.upstream.discord.phrases import Phrasebook, Reading
+from workers.upstream.discord.watch import Look, Watch
+
+log = get_logger(__name__)
+
+_LOOKS_TO_BELIEVE_A_DELETION = 2
+"""A list may come from a replica that lags; freeing a slot that still runs is what must never happen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brief:
+    """What a pursuit must know of its job.
+
+    Args:
+        files: how many videos or images make it complete.
+        own_words: what the user wrote, which the bot may repeat; the first is the prompt, normalised.
+        absent_after_s: monotonic instant after which a look without an answer means that there is none.
+        expected: the answer to look for; None where the interaction is known.
+        no_progress_s: how long nothing may change before the job's time is up.
+        busy_rest_s: how long the account rests when the bot says it is busy.
+        is_over: whether the job is final for its caller already.
+    """
+
+    files: int
+    own_words: tuple[str, ...]
+    absent_after_s: float
+    expected: Expected | None
+    no_progress_s: float
+    busy_rest_s: float
+    is_over: bool
+
+
+class Pursuit:
+    """One job's way through its channel's looks."""
+
+    def __init__(self, ledger: Ledger, watch: Watch, phrases: Phrasebook, brief: Brief) -> None:
+        self._ledger = ledger
+        self._watch = watch
+        self._phrases = phrases
+        self._brief = brief
+        self._remote_id = int(ledger.lease.remote_id) if ledger.lease.remote_id else None
+        self._own: set[int] = set()
+        self._others: set[int] = set()
+        self._user_id = 0
+        self._missed = 0
+        self._changed_s = time.monotonic()
+        self._is_over = brief.is_over
+        self._has_plain = False
+        self._is_plain_due = False
+
+    async def run(self) -> Outcome:
+        """Follow the job to its end, however long that takes: the reaper, not this, knows when it is too long."""
+        while True:
+            try:
+                look = await self._watch.next()
+                outcome = await self._take(look)
+            except AccountRejected as refusal:
+                await self._give_up_for_caller(f"its channel cannot be read any more: {refusal.reason}")
+                continue
+            except UpstreamError as error:
+                log.warning("channel not read", job_id=self._ledger.job.id, reason=str(error))
+                continue
+            if outcome is not None:
+                return outcome
+
+    async def _take(self, look: Look) -> Outcome | None:
+        if self._remote_id is None:
+            await self._find(look)
+        if self._remote_id is None:
+            return await self._absent(look)
+        outcome = await self._read(look) or await self._read_plain(look) or await self._deleted(look)
+        if outcome is None:
+            await self._mind_progress(look)
+        return outcome
+
+    async def _find(self, look: Look) -> None:
+        """Claim the first answer that may be ours; Redis knows which are others'."""
+        expected = self._brief.expected
+        for message in look.messages:
+            answered = message.answers
+            if expected is None or answered is None or answered.id in self._others or not expected.is_answer(message):
+                continue
+            if await self._ledger.accepted(str(answered.id), message.shown(self._reading(message).percent)):
+                self._remote_id = answered.id
+                self._watch.answered(remote_id=answered.id, message_id=message.id)
+                return
+            self._others.add(answered.id)
+
+    async def _absent(self, look: Look) -> Outcome | None:
+        """Decide that a submission never started: only on a channel that was read, after its time to answer."""
+        if look.started_s < self._brief.absent_after_s:
+            return None
+        if not look.present and not await self._watch.is_readable():
+            if self._watch.is_unanswered:
+                job = self._ledger.job.id
+                log.warning("channel shows no messages", job_id=job, channel_id=self._ledger.lease.channel)
+            self._watch.is_unanswered = False  # nothing is waited for any more: look ever more rarely
+            return None
+        return Ended(status="failed", error="not started: the bot did not answer the submission in its channel")
+
+    async def _read(self, look: Look) -> Outcome | None:
+        """Take in the messages that name our interaction: the answer, its edits, its follow-ups."""
+        for message in look.messages:
+            if message.answers is None or message.answers.id != self._remote_id:
+                continue
+            if not self._own:
+                self._watch.answered(remote_id=self._remote_id, message_id=message.id)
+            self._own.add(message.id)
+            self._user_id = message.answers.user.id
+            self._changed_s = time.monotonic()
+            reading = self._reading(message)
+            if reading.says != "running":
+                return self._end(message, reading)
+            await self._ledger.progress(message.shown(reading.percent))
+        return None
+
+    async def _read_plain(self, look: Look) -> Outcome | None:
+        """Look for a result that names no interaction; see :func:`matching.plain_result`."""
+        prompt = self._brief.own_words[0]
+        plain = (m for m in look.messages if m.author.bot and m.answers is None)
+        self._has_plain = self._has_plain or any(self._phrases.prompt_in(message) == prompt for message in plain)
+        self._is_plain_due = self._is_plain_due or (self._has_plain and bool(look.messages))
+        if not self._is_plain_due or not look.present or self._remote_id is None:
+            return None
+        verdict = plain_result(
+            await self._watch.before(max(look.present)),
+            remote_id=self._remote_id,
+            user_id=self._user_id,
+            phrases=self._phrases,
+            prompts={**self._watch.prompts(), self._remote_id: prompt},
+        )
+        self._is_plain_due = False
+        if isinstance(verdict, ChannelMessage) and self._reading(verdict).says != "running":
+            return self._end(verdict, self._reading(verdict))
+        if verdict == "ambiguous":
+            error = "ambiguous: jobs with the same prompt ran in one channel, and the bot's results do not name theirs"
+            return Ended(status="failed", error=error)
+        return None
+
+    async def _deleted(self, look: Look) -> Outcome | None:
+        """Notice that all messages of the job have gone from a list that covers them."""
+        if self._own & look.present:
+            self._missed = 0
+            return None
+        if not look.present and not await self._watch.is_readable():
+            return None
+        self._missed += 1
+        if self._missed < _LOOKS_TO_BELIEVE_A_DELETION:
+            return None
+        return Ended(status="failed", error="the bot deleted its message")
+
+    async def _mind_progress(self, look: Look) -> None:
+        """Say once that nothing has changed for too long; the slot stays held while the bot may still work."""
+        if look.started_s - self._changed_s > self._brief.no_progress_s:
+            await self._give_up_for_caller(f"no progress for {self._brief.no_progress_s:g} s")
+
+    async def _give_up_for_caller(self, error: str) -> None:
+        """End the job for its caller, once; a submission without an answer stays undecided until its deadline."""
+        if self._is_over or self._remote_id is None:
+            return
+        self._is_over = True
+        await self._ledger.overdue(error)
+
+    def _reading(self, message: ChannelMessage) -> Reading:
+        return self._phrases.read(message, files=self._brief.files, own_words=self._brief.own_words)
+
+    def _end(self, message: ChannelMessage, reading: Reading) -> Outcome:
+        match reading.says:
+            case "busy":
+                return Refused(reason=f"the bot is busy: {reading.words}", cool_s=self._brief.busy_rest_s)
+            case "completed":
+                return Ended(status="completed", message=message.shown(reading.percent))
+            case says:
+                return Ended(
+                    status="moderated" if says == "moderated" else "failed",
+                    message=message.shown(reading.percent),
+                    error=f"the bot says: {reading.words}",
+                    error_details=message.text,
+                )

@@ -1,0 +1,162 @@
+"""What each answer of Discord means to us: one table, first match wins. The five classes are docs/upstream.md's.
+
+Texts are never tested: Discord translates them, and says "Unknown Message" to mean "blocked".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx
+from pydantic_core import from_json
+
+from dispatcher.errors import (
+    AccountRejected,
+    Moderated,
+    RateLimited,
+    RequestRejected,
+    UpstreamBlocked,
+    UpstreamError,
+    UpstreamUnavailable,
+)
+from workers.upstream.wire import retry_after_s
+
+NAME = "discord"
+
+Fault = Literal["job", "moderated", "account", "capacity", "fleet", "unknown", "outdated"]
+Symbol = int | Literal["captcha", "outdated", "page"] | None
+"""Discord's numeric code; or what stands for one: a captcha's fields, a field error's name, no JSON at all."""
+
+INVALID_FORM = 50035
+OUTDATED = "INTERACTION_APPLICATION_COMMAND_INVALID_VERSION"
+_DEFAULT_RETRY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Answers of this status (None: any) with this symbol (None: any) are somebody's fault; what the operator does."""
+
+    status: int | None
+    symbol: Symbol
+    fault: Fault
+    advice: str = ""
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(None, "captcha", "account", "it wants a captcha, which is never solved here; sign in by hand"),
+    Rule(None, "outdated", "outdated"),
+    Rule(None, 40333, "fleet", "Cloudflare blocks this address or program"),
+    Rule(None, 50083, "account", "the thread is archived; open it again"),
+    Rule(None, 200000, "moderated"),
+    Rule(None, 240000, "moderated"),
+    Rule(401, "page", "fleet", "this is no answer of Discord's; is something between us?"),
+    Rule(403, "page", "fleet", "this is no answer of Discord's; is something between us?"),
+    Rule(404, "page", "fleet", "this is no answer of Discord's; is discord_api_url right?"),
+    Rule(429, "page", "fleet", "Cloudflare bans this address"),
+    Rule(404, 0, "fleet", "no such route; is discord_api_url right?"),
+    Rule(405, None, "fleet", "no such route; is discord_api_url right?"),
+    Rule(407, None, "fleet", "the proxy wants a login"),
+    Rule(400, INVALID_FORM, "job"),
+    Rule(401, None, "account", "the token is not valid (any more); register the account again"),
+    Rule(403, 10008, "account", "Discord's anti-abuse blocks the account; sign in by hand"),
+    Rule(403, 40002, "account", "the account must be verified; sign in by hand"),
+    Rule(403, 50009, "account", "the server wants a higher verification level"),
+    Rule(403, None, "account", "the account may not do this in its channel; check membership and permissions"),
+    Rule(404, 10063, "outdated"),
+    Rule(404, None, "account", "the channel or server does not exist, or is hidden from the account"),
+    Rule(408, None, "unknown"),
+    Rule(429, None, "capacity"),
+    Rule(400, None, "job"),
+)
+
+
+class CommandOutdated(RequestRejected):
+    """The command was built from an old index: read it again, send it again once."""
+
+
+_MEANING: dict[Fault, Callable[[str, str], UpstreamError]] = {
+    "job": RequestRejected,
+    "moderated": Moderated,
+    "account": AccountRejected,
+    "outdated": CommandOutdated,
+    "unknown": UpstreamUnavailable,
+}
+
+
+def error_of(response: httpx.Response) -> UpstreamError:
+    """Turn an answer that is no success into the error it means; on a submission a server error means *unknown*."""
+    body = _body(response)
+    rule = _rule(response.status_code, _symbol(body))
+    said = _said(response, body)
+    told = f"{said}: {rule.advice}" if rule.advice else said
+    if rule.fault == "capacity":
+        return RateLimited(NAME, told, retry_after_s=_wait_s(response, body) or _DEFAULT_RETRY_S)
+    if rule.fault == "fleet":
+        return UpstreamBlocked(NAME, told, retry_after_s=_wait_s(response, body))
+    return _MEANING[rule.fault](NAME, told)
+
+
+def still_prepared(response: httpx.Response) -> RateLimited:
+    """Turn a 202, Discord's "the index is not ready", into a wait."""
+    return RateLimited(
+        NAME, "the answer is still prepared", retry_after_s=_wait_s(response, _body(response)) or _DEFAULT_RETRY_S
+    )
+
+
+def _rule(status: int, symbol: Symbol) -> Rule:
+    for rule in RULES:
+        if rule.status in (None, status) and rule.symbol in (None, symbol):
+            return rule
+    if status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        return Rule(status, None, "unknown")
+    if httpx.codes.is_client_error(status):
+        return Rule(status, None, "job")
+    return Rule(status, None, "fleet", "this is no answer of Discord's; is discord_api_url right?")
+
+
+def _body(response: httpx.Response) -> dict[str, Any] | None:
+    try:
+        body = from_json(response.content)
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _symbol(body: dict[str, Any] | None) -> Symbol:
+    if body is None:
+        return "page"
+    if "captcha_key" in body:
+        return "captcha"
+    if any(code == OUTDATED for _, code, _ in _field_errors(body.get("errors"))):
+        return "outdated"
+    code = body.get("code")
+    return code if isinstance(code, int) else None
+
+
+def _field_errors(errors: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
+    """Walk ``errors`` of an Invalid Form Body: (path, code, message) of each field error."""
+    if not isinstance(errors, dict):
+        return
+    for name, below in errors.items():
+        if name == "_errors" and isinstance(below, list):
+            yield from ((path, str(e.get("code")), str(e.get("message"))) for e in below if isinstance(e, dict))
+        else:
+            yield from _field_errors(below, f"{path}.{name}" if path else str(name))
+
+
+def _said(response: httpx.Response, body: dict[str, Any] | None) -> str:
+    """Repeat what Discord said, in one line, for the operator."""
+    if body is None:
+        return f"HTTP {response.status_code}"
+    details = "; ".join(f"{path}: {message}" for path, _, message in _field_errors(body.get("errors")))
+    message = f"{body.get('message', '')}{f' ({details})' if details else ''}"
+    return f"HTTP {response.status_code}, code {body.get('code')}: {message:.300}".strip()
+
+
+def _wait_s(response: httpx.Response, body: dict[str, Any] | None) -> float | None:
+    """Take the later of the header (whole seconds) and the body, whose grain is finer."""
+    said = (body or {}).get("retry_after")
+    waits = [retry_after_s(response), float(said) if isinstance(said, int | float) else None]
+    return max((wait for wait in waits if wait is not None), default=None)

@@ -1,0 +1,137 @@
+"""Sends a job's slash command: everything is at hand before the permit, then one request, at most sent again once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from pydantic import SecretStr
+
+from dispatcher.errors import AccountRejected, UpstreamUnavailable
+from dispatcher.models import Account, Job
+from dispatcher.settings import Settings
+from dispatcher.slots import Permit
+from workers.upstream.discord import snowflake
+from workers.upstream.discord.commands import Command, CommandBook, command_named, filled_in
+from workers.upstream.discord.memo import Memo
+from workers.upstream.discord.refusals import NAME, CommandOutdated
+from workers.upstream.discord.rest import Rest
+
+T = TypeVar("T")
+
+START_BUDGET_S = 2.0
+"""From the permit to the first byte."""
+END_BUDGET_S = 20.0
+"""From the permit to the last byte of the answer."""
+
+_APPLICATION_COMMAND = 2
+
+
+class Sender:
+    """Turns jobs into interactions.
+
+    Args:
+        settings: names of commands and options, the session id.
+        rest: the endpoints.
+        open_secret: gives an account's token.
+    """
+
+    def __init__(self, settings: Settings, rest: Rest, open_secret: Callable[[Account], SecretStr]) -> None:
+        self._rest = rest
+        self._open_secret = open_secret
+        self._names = settings.discord_commands
+        self._option_names = settings.discord_options
+        self._session_id = settings.discord_session_id or secrets.token_hex(16)
+        self._book = CommandBook(settings, rest)
+        self._user_ids: Memo[int] = Memo()
+
+    def command_name(self, job: Job) -> str:
+        """The slash command of a job's kind."""
+        return self._names.get(job.kind, job.kind)
+
+    def token(self, account: Account) -> str:
+        """Return an account's token.
+
+        Raises:
+            AccountRejected: it cannot be a token; a header made of it would not be one.
+            SecretError: it is sealed with a key that this worker has not.
+        """
+        token = self._open_secret(account).get_secret_value()
+        if not (token.isascii() and token.isprintable() and token.strip() == token != ""):
+            raise AccountRejected(NAME, "the stored token holds characters that no token has; register it again")
+        return token
+
+    async def user_id(self, token: str) -> int:
+        """Return whose token it is; asked once. Raises as ``Rest.user_id``."""
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        return await self._user_ids.get(digest, lambda: self._rest.user_id(token))
+
+    async def prepare(self, account: Account, job: Job) -> None:
+        """Fetch all that the submission will need, and refuse what cannot be sent, before a permit is asked for.
+
+        Raises:
+            AccountRejected, RequestRejected, RateLimited, UpstreamUnavailable, UpstreamBlocked: nothing was sent.
+            SecretError: as ``token``.
+        """
+        token = self.token(account)
+        await self.user_id(token)
+        commands = await self._book.read(token, account.server)
+        self._options(command_named(commands, self.command_name(job)), job)
+
+    async def send(self, permit: Permit, job: Job) -> None:
+        """Send the command, with the account as it stands at the permit; returns when Discord took it.
+
+        A command that Discord calls outdated was certainly not run: the index is read and the command sent once more,
+        within the same budget.
+
+        Raises:
+            SubmitUnknown: it may run.
+            UpstreamError: it certainly does not run.
+        """
+        token, guild = self.token(permit.account), permit.account.server
+        start_by_s = permit.asked_s + START_BUDGET_S
+        commands = await _in_time(self._book.read(token, guild), start_by_s)
+        try:
+            await self._interact(token, permit, command_named(commands, self.command_name(job)), job)
+        except CommandOutdated:
+            commands = await _in_time(self._book.reread(token, guild, commands), start_by_s)
+            await self._interact(token, permit, command_named(commands, self.command_name(job)), job)
+
+    async def _interact(self, token: str, permit: Permit, command: Command, job: Job) -> None:
+        payload = {
+            "type": _APPLICATION_COMMAND,
+            "application_id": command.application_id,
+            "guild_id": permit.account.server,
+            "channel_id": permit.account.channel,
+            "session_id": self._session_id,
+            "nonce": str(snowflake.first_at(time.time_ns() // 1_000_000)),
+            "data": {
+                "version": command.version,
+                "id": command.id,
+                "name": command.own_name,
+                "type": command.type,
+                "options": self._options(command, job),
+                "attachments": [],
+            },
+        }
+        await self._rest.interact(
+            token, payload, start_by_s=permit.asked_s + START_BUDGET_S, end_by_s=permit.asked_s + END_BUDGET_S
+        )
+
+    def _options(self, command: Command, job: Job) -> list[dict[str, Any]]:
+        given = {name: value for name, value in job.request.items() if name != "maxJobs" and value is not None}
+        return filled_in(command, {self._option_names.get(name, name): value for name, value in given.items()})
+
+
+async def _in_time(reading: Coroutine[Any, Any, T], by_s: float) -> T:
+    """Wait for what is almost always known already; a permit is not spent on waiting."""
+    try:
+        async with asyncio.timeout(by_s - time.monotonic()):
+            return await reading
+    except TimeoutError:
+        message = "the command index did not come within the permit's time"
+        raise UpstreamUnavailable(NAME, message, sent=False) from None

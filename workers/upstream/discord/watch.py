@@ -1,0 +1,127 @@
+"""One job's eyes on its channel, and what they see."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from workers.upstream.discord.messages import ChannelMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one reading of a channel showed a watch.
+
+    Args:
+        started_s: monotonic instant at which it began.
+        messages: the bots' messages that are new or edited since the watch's last look, oldest first.
+        present: ids of all messages listed since the oldest unfinished job's.
+    """
+
+    started_s: float
+    messages: tuple[ChannelMessage, ...]
+    present: frozenset[int]
+
+
+class Channel(Protocol):
+    """What a watch needs of its channel's observer."""
+
+    def enter(self, watch: Watch) -> None:
+        """Add a watch; the first starts the poller."""
+        ...
+
+    def leave(self, watch: Watch) -> None:
+        """Remove a watch; the last stops the poller."""
+        ...
+
+    def prompts(self) -> dict[int, str]:
+        """Prompts of the jobs that watch, by their interaction."""
+        ...
+
+    async def is_readable(self) -> bool:
+        """Whether the channel shows us its messages."""
+        ...
+
+    async def page_before(self, message_id: int) -> list[ChannelMessage]:
+        """Read the page of messages before one, oldest first."""
+        ...
+
+
+class Watch:
+    """One job's eyes on its channel; the poller runs while there is one. Use it as a context manager.
+
+    Args:
+        channel: whose looks it sees.
+        since_id: no message up to this id matters to the job.
+        sent_s: the monotonic instant at which the job was sent, or taken over.
+        is_unanswered: whether its first message is still to come.
+        prompt: what the user wrote, normalised.
+    """
+
+    def __init__(self, channel: Channel, *, since_id: int, sent_s: float, is_unanswered: bool, prompt: str) -> None:
+        self.since_id = since_id
+        self.sent_s = sent_s
+        self.is_unanswered = is_unanswered
+        self.prompt = prompt
+        self.remote_id: int | None = None
+        self.has_looked = False
+        self._channel = channel
+        self._arrived = asyncio.Event()
+        self._messages: dict[int, ChannelMessage] = {}
+        self._latest: Look | None = None
+        self._failure: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        self._channel.enter(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._channel.leave(self)
+
+    async def next(self) -> Look:
+        """Wait for the next look; what several brought while the job was busy comes as one.
+
+        Raises:
+            AccountRejected: the channel cannot be read any more; the poller goes on trying, slowly.
+        """
+        await self._arrived.wait()
+        self._arrived.clear()
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        if self._latest is None:
+            raise RuntimeError("a look arrived that shows nothing")
+        messages, self._messages = self._messages, {}
+        ordered = tuple(messages[message_id] for message_id in sorted(messages))
+        return Look(self._latest.started_s, ordered, self._latest.present)
+
+    def answered(self, *, remote_id: int, message_id: int) -> None:
+        """Say that the job's first message is known: nothing older matters to it any more."""
+        self.remote_id = remote_id
+        self.is_unanswered = False
+        self.since_id = message_id - 1
+
+    async def is_readable(self) -> bool:
+        """Whether an empty look means that there is nothing, rather than that we may not read."""
+        return await self._channel.is_readable()
+
+    async def before(self, message_id: int) -> list[ChannelMessage]:
+        """Read the messages up to and with ``message_id``, one page, oldest first."""
+        return await self._channel.page_before(message_id + 1)
+
+    def prompts(self) -> dict[int, str]:
+        """Prompts of the unfinished jobs of this channel in this process, by their interaction."""
+        return self._channel.prompts()
+
+    def show(self, look: Look) -> None:
+        """Take a look in; the poller calls this."""
+        self.has_looked = True
+        self._latest = look
+        self._messages |= {message.id: message for message in look.messages}
+        self._arrived.set()
+
+    def fail(self, failure: BaseException) -> None:
+        """Let the job know why nothing can be seen; the poller calls this."""
+        self._failure = failure
+        self._arrived.set()

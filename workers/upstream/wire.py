@@ -1,0 +1,141 @@
+"""The one place where httpx's failures become errors of our tree; nobody else catches an httpx exception.
+
+A submission must not start late: its permit is worth 2 s (docs/upstream.md, "The permit's budget"). The instant is checked
+where it counts, when the first byte is about to leave, after any wait for a connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import zlib
+from importlib.metadata import version
+from typing import Any
+
+import httpx
+
+from dispatcher.errors import SubmitUnknown, UpstreamUnavailable
+
+USER_AGENT = f"pixverse-dispatcher/{version('pixverse-dispatcher')} (+https://github.com/pixverse-dispatcher/pixverse-dispatcher)"
+LANES = 16
+"""Separate connection pools: the work of httpcore's pool grows with its connections times its waiting requests."""
+CONNECTIONS_A_LANE = 16
+_KEPT_ALIVE_S = 20.0
+"""Shorter than any server's own limit that we know: a connection closed under a submission makes its fate unknown."""
+_READ_TIMEOUT = httpx.Timeout(10.0, connect=5.0)
+
+_NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
+_SEND_BEGINS = ("send_request_headers.started", "send_request_body.started")
+
+
+class _TooLate(Exception):
+    """The permit ran out before anything, or everything, was sent: an unfinished request is none to the server."""
+
+
+class Wire:
+    """Requests to one upstream.
+
+    Args:
+        upstream: its name in errors.
+        http: a client to use instead of our own; whoever made it closes it.
+    """
+
+    def __init__(self, upstream: str, http: httpx.AsyncClient | None = None) -> None:
+        self.upstream = upstream
+        self._owned = http is None
+        self._lanes = (http,) if http else _lanes()
+
+    async def read(self, url: str, *, headers: dict[str, str], params: dict[str, Any] | None = None) -> httpx.Response:
+        """GET: harmless to repeat.
+
+        Raises:
+            UpstreamUnavailable: no answer, for whatever reason.
+        """
+        try:
+            lane = self._lane(headers)
+            return await lane.get(url, headers=_signed(headers), params=params, timeout=_READ_TIMEOUT)
+        except (httpx.RequestError, httpx.InvalidURL) as error:
+            raise UpstreamUnavailable(self.upstream, _told(error), sent=not isinstance(error, _NEVER_SENT)) from error
+
+    async def submit(
+        self, url: str, *, headers: dict[str, str], json: Any, start_by_s: float, end_by_s: float
+    ) -> httpx.Response:
+        """POST what must not happen twice.
+
+        Args:
+            url: where to.
+            headers: beside the User-Agent.
+            json: the body.
+            start_by_s: the monotonic instant after which no byte of it may leave.
+            end_by_s: the monotonic instant after which the answer is not waited for.
+
+        Raises:
+            UpstreamUnavailable: ``sent`` is False: it was certainly not sent.
+            SubmitUnknown: it may have arrived.
+        """
+
+        async def start_in_time(event: str, _info: dict[str, Any]) -> None:
+            if event.endswith(_SEND_BEGINS) and time.monotonic() > start_by_s:
+                raise _TooLate
+
+        room_s = start_by_s - time.monotonic()
+        if room_s <= 0:
+            raise self._too_late()
+        try:
+            async with asyncio.timeout(end_by_s - time.monotonic()):
+                return await self._lane(headers).post(
+                    url,
+                    headers=_signed(headers),
+                    json=json,
+                    timeout=httpx.Timeout(None, connect=room_s, pool=room_s),
+                    extensions={"trace": start_in_time},
+                )
+        except _TooLate:
+            raise self._too_late() from None
+        except _NEVER_SENT as error:
+            raise UpstreamUnavailable(self.upstream, _told(error), sent=False) from error
+        except (httpx.RequestError, TimeoutError) as error:
+            raise SubmitUnknown(self.upstream, f"no answer to a submission: {_told(error)}") from error
+
+    def _too_late(self) -> UpstreamUnavailable:
+        return UpstreamUnavailable(self.upstream, "the permit ran out before the request left", sent=False)
+
+    async def close(self) -> None:
+        """Close the connections, if they are ours."""
+        if self._owned:
+            for lane in self._lanes:
+                await lane.aclose()
+
+    def _lane(self, headers: dict[str, str]) -> httpx.AsyncClient:
+        """One login's requests share a lane, so that one that hangs holds few others up."""
+        return self._lanes[zlib.crc32(headers.get("Authorization", "").encode()) % len(self._lanes)]
+
+
+def _lanes() -> tuple[httpx.AsyncClient, ...]:
+    tls = httpx.create_ssl_context()
+    limits = httpx.Limits(max_connections=CONNECTIONS_A_LANE, keepalive_expiry=_KEPT_ALIVE_S)
+    return tuple(httpx.AsyncClient(verify=tls, limits=limits) for _ in range(LANES))
+
+
+def retry_after_s(response: httpx.Response) -> float | None:
+    """Read the header ``Retry-After`` in seconds; None where it is absent or a date."""
+    try:
+        return max(0.0, float(response.headers["retry-after"]))
+    except (KeyError, ValueError):
+        return None
+
+
+def _signed(headers: dict[str, str]) -> dict[str, str]:
+    return {"User-Agent": USER_AGENT, "Accept": "application/json", **headers}
+
+
+def _told(error: Exception) -> str:
+    """Name the failure; httpx leaves some without words."""
+    return f"{type(error).__name__} {error}".strip()
