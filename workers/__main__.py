@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 
-from dispatcher import handoff
+from dispatcher import handoff, rq_prefix
 from dispatcher.accounts import Accounts
 from dispatcher.connection import AsyncStore, check_server, open_async_store, open_store
 from dispatcher.handoff import DeliveryId
 from dispatcher.jobs import Jobs
 from dispatcher.log import configure_log, get_logger
-from dispatcher.secrets import secret_keys_of
+from dispatcher.secrets import keys_for
 from dispatcher.settings import Settings, load_settings
 from dispatcher.slots import LEASES_A_CALL, Slots
 from workers import context
@@ -34,7 +33,7 @@ def main(settings: Settings) -> None:
         SettingsError: a setting, a key or RQ's prefix is not acceptable.
     """
     configure_log()
-    os.environ[handoff.PREFIX_VARIABLE] = handoff.rq_prefix(settings.namespace)
+    rq_prefix.take(settings.namespace)
     store = open_store(str(settings.redis_url), settings.namespace)
     check_server(store)
     store.close()
@@ -50,7 +49,7 @@ async def work(settings: Settings) -> None:
     store = open_async_store(str(settings.redis_url), settings.namespace)
     slots = Slots(settings)
     renewal = Renewal(settings)
-    accounts = Accounts(settings, secret_keys_of(settings))
+    accounts = Accounts(settings, keys_for(settings))
     upstreams = {"discord": Discord(settings, open_secret=accounts.open_secret)}
     uninstall = context.install(WorkerContext(settings, store, slots, renewal, Gates(), upstreams))
     renewal.start()

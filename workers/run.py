@@ -7,7 +7,7 @@ from dispatcher.handoff import DeliveryId
 from dispatcher.log import get_logger
 from workers import context as worker
 from workers.context import JobFailed, WorkerContext
-from workers.session import current_execution
+from workers.execution import current_execution
 from workers.ledger import DeliveryLedger
 from workers.upstream import JobReturned
 
