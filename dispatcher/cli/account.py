@@ -1,0 +1,202 @@
+"""`dispatcher account`: the accounts that jobs run on."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from pydantic import SecretStr
+
+from dispatcher.accounts import Accounts
+from dispatcher.cli.oracle import Oracle
+from dispatcher.cli.place import AsJson, Place, User, placed
+from dispatcher.cli.screen import say, show_fields, show_json, show_table
+from dispatcher.connection import Store, open_async_store
+from dispatcher.errors import SettingsError
+from dispatcher.models import MAX_JOBS, Account
+from dispatcher.plan import carry_out
+from dispatcher.registration import Registration
+from dispatcher.secrets import keys_for
+from dispatcher.settings import Settings
+
+SECRET_VARIABLE = "DISPATCHER_ACCOUNT_SECRET"  # noqa: S105 (a name, not a secret)
+
+Channel = Annotated[str, typer.Argument(metavar="CHANNEL", help="Discord channel id of the account.")]
+Server = Annotated[str, typer.Option(help="Discord server (guild) id.")]
+MaxJobs = Annotated[int, typer.Option(help=f"Jobs it may run at once, 1 to {MAX_JOBS}.")]
+
+app = typer.Typer(
+    help="The accounts that jobs run on.",
+    epilog="Example: dispatcher account list",
+)
+
+
+@app.command("add", epilog="Example: dispatcher account add 1197013797467074001 --server 1180000000000000000 < secret")
+@placed
+def add(
+    place: Place, *, channel: Channel, server: Server, max_jobs: MaxJobs = 3, user: User = 1, as_json: AsJson = False
+) -> None:
+    """Register an account, or replace one; waiting jobs start on it at once.
+
+    Its Discord token is read from stdin or DISPATCHER_ACCOUNT_SECRET, never from the command line.
+    """
+    secret = _read_secret()
+    with place.store() as (store, settings):
+        _put(place, store, settings, user=user, channel=channel, server=server, max_jobs=max_jobs, secret=secret)
+        _show(store, settings, user=user, channel=channel, as_json=as_json)
+
+
+@app.command("list", epilog="Example: dispatcher account list --json")
+@placed
+def list_(place: Place, *, user: User = 1, as_json: AsJson = False) -> None:
+    """List a user's accounts with their slots."""
+    with place.store() as (store, settings):
+        accounts = carry_out(store, _accounts(settings).list(user=user))
+    if as_json:
+        show_json([_fields(account) for account in accounts])
+        return
+    show_table(
+        ("channel", "server", "slots", "state", "reason", "discord"),
+        [(a.channel, a.server, f"{a.used}/{a.max_jobs}", a.state, a.reason, a.masked) for a in accounts],
+    )
+
+
+@app.command("show", epilog="Example: dispatcher account show 1197013797467074001")
+@placed
+def show(place: Place, *, channel: Channel, user: User = 1, as_json: AsJson = False) -> None:
+    """Show one account."""
+    with place.store() as (store, settings):
+        _show(store, settings, user=user, channel=channel, as_json=as_json)
+
+
+@app.command("set", epilog="Example: dispatcher account set 1197013797467074001 --max-jobs 5")
+@placed
+def set_(
+    place: Place,
+    *,
+    channel: Channel,
+    server: Annotated[str | None, typer.Option(help="Its new server.")] = None,
+    max_jobs: Annotated[int | None, typer.Option(help=f"Its new limit, 1 to {MAX_JOBS}; works at once.")] = None,
+    new_secret: Annotated[
+        bool, typer.Option("--new-secret", help=f"Read a new Discord token from stdin or {SECRET_VARIABLE}.")
+    ] = False,
+    user: User = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Change an account; what is not given stays."""
+    with place.store() as (store, settings):
+        accounts = _accounts(settings)
+        stored = store.do(accounts.get(user=user, channel=channel))
+        _put(
+            place,
+            store,
+            settings,
+            user=user,
+            channel=channel,
+            server=stored.server if server is None else server,
+            max_jobs=stored.max_jobs if max_jobs is None else max_jobs,
+            secret=_read_secret() if new_secret else accounts.open_secret(stored),
+        )
+        _show(store, settings, user=user, channel=channel, as_json=as_json)
+
+
+@app.command("pause", epilog="Example: dispatcher account pause 1197013797467074001 --reason 'card expires'")
+@placed
+def pause(
+    place: Place,
+    *,
+    channel: Channel,
+    reason: Annotated[str, typer.Option(help="What lists show.")] = "paused by its owner",
+    user: User = 1,
+) -> None:
+    """Start nothing more on an account; what runs goes on."""
+    with place.store() as (store, settings):
+        store.do(_accounts(settings).pause(user=user, channel=channel, reason=reason))
+    say(f"Account {channel} is paused.")
+
+
+@app.command("resume", epilog="Example: dispatcher account resume 1197013797467074001")
+@placed
+def resume(place: Place, *, channel: Channel, user: User = 1) -> None:
+    """Use a paused or disabled account again, at once."""
+    with place.store() as (store, settings):
+        store.do(_accounts(settings).resume(user=user, channel=channel))
+    say(f"Account {channel} is active.")
+
+
+@app.command("remove", epilog="Example: dispatcher account remove 1197013797467074001")
+@placed
+def remove(place: Place, *, channel: Channel, user: User = 1) -> None:
+    """Forget an account; what runs on it goes on unseen, what waits for it alone fails."""
+    with place.store() as (store, settings):
+        carry_out(store, _accounts(settings).remove(user=user, channel=channel))
+    say(f"Account {channel} is removed.")
+
+
+def _accounts(settings: Settings) -> Accounts:
+    return Accounts(settings, keys_for(settings))
+
+
+def _put(
+    place: Place,
+    store: Store,
+    settings: Settings,
+    *,
+    user: int,
+    channel: str,
+    server: str,
+    max_jobs: int,
+    secret: SecretStr,
+) -> None:
+    """Store an account; a simulator that plays its upstream is told."""
+    accounts = _accounts(settings)
+    call = accounts.put(user=user, channel=channel, server=server, secret=secret, max_jobs=max_jobs)
+    simulator_url = place.simulator_url(settings)
+    if simulator_url is None:
+        store.do(call)
+        return
+    given = Registration(channel=channel, server=server, secret=secret, max_jobs=max_jobs)
+
+    async def put_declared() -> None:
+        async_store = open_async_store(str(settings.redis_url), settings.namespace)
+        async with Oracle(simulator_url).storing(async_store, accounts, user, given):
+            await async_store.do(call)
+        await async_store.close()
+
+    asyncio.run(put_declared())
+
+
+def _show(store: Store, settings: Settings, *, user: int, channel: str, as_json: bool) -> None:
+    account = carry_out(store, _accounts(settings).show(user=user, channel=channel))
+    (show_json if as_json else show_fields)(_fields(account))
+
+
+def _fields(account: Account) -> dict[str, Any]:
+    """What reads show of an account, in the contract's names; never its secret."""
+    return {
+        "channel": account.channel,
+        "server": account.server,
+        "discord": account.masked,
+        "maxJobs": account.max_jobs,
+        "used": account.used,
+        "state": account.state,
+        "reason": account.reason,
+    }
+
+
+def _read_secret() -> SecretStr:
+    """Read a secret from the environment, a hidden prompt or a pipe.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    text = os.environ.get(SECRET_VARIABLE, "")
+    if not text:
+        text = getpass.getpass("Discord token: ") if sys.stdin.isatty() else sys.stdin.readline()
+    if not text.strip():
+        raise SettingsError(f"No secret is given; write it to stdin or set {SECRET_VARIABLE}.")
+    return SecretStr(text.strip())
