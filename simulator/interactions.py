@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import UploadFile
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from simulator import errors
@@ -68,6 +69,8 @@ class Interactions:
             payload, files = await _read(request)
             channel_id = _id_in(payload, "channel_id")
             job = self._judge(payload, files, channel_id, token)
+        except ClientDisconnect:
+            return Response(status_code=400)  # to nobody: who died while sending has submitted nothing
         except errors.DiscordError as refusal:
             self.oracle.refuse(channel_id, refusal.kind)
             raise

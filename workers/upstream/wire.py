@@ -1,7 +1,7 @@
 """The one place where httpx's failures become errors of our tree; nobody else catches an httpx exception.
 
-A submission must not start late: its permit is worth 2 s (docs/upstream.md, "The permit's budget"). The instant is checked
-where it counts, when the first byte is about to leave, after any wait for a connection.
+A submission must not start late: its permit is worth 2 s (docs/upstream.md, "The permit's budget"). The clock is read
+when it counts, as the first byte is about to leave, after any wait for a connection.
 """
 
 from __future__ import annotations

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from tests.support.player import NO_TLS, SERVER_ID, Player, custom_ids_of, wait_for
+from tests.support.player import NO_TLS, SERVER_ID, Player, custom_ids_of, oracle_of, wait_for
 
 if TYPE_CHECKING:
     pass
@@ -300,3 +301,15 @@ def test_two_equal_jobs_get_videos_of_their_own(player: Player) -> None:
     [new_file], [old_file] = ([message["attachments"][0]["url"]] for message in (newer, older))
 
     assert httpx.get(new_file, verify=NO_TLS).content != httpx.get(old_file, verify=NO_TLS).content
+
+
+def test_a_submission_whose_sender_dies_while_sending_is_none(player: Player) -> None:
+    host, port = httpx.URL(player.url).host, httpx.URL(player.url).port
+    submissions = oracle_of(player.url)["totals"]["submissions"]
+
+    with socket.create_connection((host, port or 80)) as half_sent:
+        head = ["POST /api/v9/interactions HTTP/1.1", "Host: x", f"Authorization: {player.token}", "Content-Length: 99"]
+        half_sent.sendall("\r\n".join([*head, "", '{"type": 2']).encode())
+
+    assert player.create("a cat [[sim seconds=0]]").status_code == 204
+    assert oracle_of(player.url)["totals"]["submissions"] == submissions + 1

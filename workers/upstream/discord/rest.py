@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import stamina
@@ -55,7 +56,7 @@ class Rest:
             AccountRejected: the account is no member of the server.
             RateLimited, UpstreamUnavailable, UpstreamBlocked: as ``user_id``.
         """
-        return await self._insist(token, f"/guilds/{guild}/application-command-index")
+        return await self._insist(token, f"/guilds/{quote(guild, safe='')}/application-command-index")
 
     async def messages(self, token: str, channel: str, *, limit: int = PAGE_MAX, **cursor: int) -> list[dict[str, Any]]:
         """Return one page of messages, newest first; ``cursor`` is one of after, before. One attempt.

@@ -1,0 +1,38 @@
+"""The main job on real processes, judged by the simulator's oracle: the benches' programs in short form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench import fleet, in_flight, kills
+from bench.stage import stage
+from bench.verdict import is_clean
+
+pytestmark = pytest.mark.timeout(400)
+
+
+def test_no_job_is_lost_doubled_or_over_an_accounts_limit_with_two_workers(tmp_path: Path) -> None:
+    with stage(tmp_path, fleet.SETTINGS) as on:
+        figures = fleet.run(on, jobs=60, accounts=10, workers=2, seed=3)
+
+    assert is_clean(figures), figures
+    assert figures["jobs"] == {"completed": 60}
+
+
+def test_workers_killed_at_random_lose_nothing_while_another_lives(tmp_path: Path) -> None:
+    with stage(tmp_path, kills.SETTINGS) as on:
+        figures = kills.run(on, jobs=120, kills=2, seed=5, running_min=20)
+
+    assert kills.is_acceptable(figures), figures
+    assert figures["kills"] == 2
+    assert figures["redelivered"] > 0
+
+
+def test_one_worker_carries_every_slot_at_one_instant(tmp_path: Path) -> None:
+    with stage(tmp_path) as on:
+        figures = in_flight.run(on, jobs=100, accounts=20, seconds=25)
+
+    assert is_clean(figures), figures
+    assert figures["running_at_once"] == 100
