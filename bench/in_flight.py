@@ -78,7 +78,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=2000)
     parser.add_argument("--accounts", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=90)
+    parser.add_argument("--seconds", type=float, default=150)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pxd-flight-") as folder, stage(Path(folder)) as on:
         figures = run(on, jobs=given.jobs, accounts=given.accounts, seconds=given.seconds)

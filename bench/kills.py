@@ -60,6 +60,8 @@ def run(on: Stage, *, jobs: int, kills: int, seed: int, running_min: int) -> dic
         accepted = client.enqueue_many(requests(jobs, dice, shortest_s=2, longest_s=10))
         while killed < kills and wait_until_busy(on, running_min):
             time.sleep(dice.uniform(0, 2))
+            if on.oracle(with_jobs=False)["totals"]["running"] < running_min:
+                continue
             hit += lease_states(on)
             victim = dice.randrange(len(workers))
             on.kill(workers[victim])
@@ -94,7 +96,7 @@ def is_acceptable(figures: dict[str, Any]) -> bool:
 def main() -> int:
     """Run it from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=1200)
+    parser.add_argument("--jobs", type=int, default=1800)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--running-min", type=int, default=RUNNING_MIN)

@@ -10,9 +10,18 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, SecretStr, ValidationError, field_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from dispatcher.errors import SettingsError
@@ -107,6 +116,15 @@ class Settings(BaseSettings):
         if not (value.startswith("{") and value.endswith("}") and inner and inner.replace("-", "_").isidentifier()):
             raise ValueError("must be one Redis hash tag such as {pxd}: letters, digits, _ and - inside braces")
         return value
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> Self:
+        """Refuse combinations in which an owner loses its lease while it renews, or a record ends before its slot."""
+        if self.lease_ttl_s < 2 * self.heartbeat_s:
+            raise ValueError("lease_ttl_s must be at least twice heartbeat_s, or one late renewal loses a lease")
+        if self.jobs_keep_days * 86_400 <= self.hard_deadline_s + self.hold_s:
+            raise ValueError("jobs_keep_days must be longer than hard_deadline_s and hold_s together")
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -14,7 +14,7 @@ import random
 import uuid
 from dataclasses import dataclass
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -32,6 +32,9 @@ from tests.support.snapshot import FINAL, breaches, snapshot
 
 PROFILES = {
     "check": settings(max_examples=100, stateful_step_count=40),
+    "judge": settings(
+        max_examples=300, stateful_step_count=40, phases=[Phase.generate]
+    ),  # a fault needs no small example
     "deep": settings(max_examples=1000, stateful_step_count=60),
 }
 PROFILE = settings(
@@ -141,6 +144,15 @@ class Lifecycles(RuleBasedStateMachine):
     def put(self, channel: str, limit: int) -> None:
         assert self.fleet.put(channel, limit)[0] == ("updated" if channel in self.limits else "created")
         self.limits[channel] = limit
+
+    @precondition(lambda self: self.workers)
+    @rule(index=an_index)
+    def lower_while_all_are_about_to_submit(self, index: int) -> None:
+        channel = self.fleet.channel(self.workers[index % len(self.workers)].job)
+        if channel in self.limits:
+            self.put(channel, 1)
+        for worker in [worker for worker in self.workers if worker.state in "CS"]:
+            self.go_on(worker)
 
     @rule(channel=a_channel, change=st.sampled_from(["active", "active", "paused", "disabled", "remove"]))
     def stand_or_go(self, channel: str, change: str) -> None:

@@ -48,7 +48,13 @@ def judged(folder: Path, tests: tuple[str, ...]) -> subprocess.CompletedProcess[
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, *tests],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": path, MUTANT_VARIABLE: str(folder), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        env=os.environ
+        | {
+            "PYTHONPATH": path,
+            MUTANT_VARIABLE: str(folder),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "HYPOTHESIS_PROFILE": "judge",
+        },
         capture_output=True,
         text=True,
         timeout=RUN_LIMIT_S,

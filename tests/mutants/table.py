@@ -63,9 +63,8 @@ MUTANTS: list[Mutant] = [
     *_in(
         "reap",
         (
-            "if state == 'S' or state == 'U' or state == 'A' then\n    drain(job, math.max(tonumber(deadline) or now, now))"
-            "\n  elseif state == 'R' or state == 'C' then",
-            "if state ~= '' then",
+            "drain(job, math.max(tonumber(deadline) or now, now))\n",
+            "release(pool, channel, job)\n    refill(pool, channel)\n",
             "the deadline frees the slot",
         ),
         (

