@@ -46,7 +46,6 @@ class Settings(BaseSettings):
     namespace: str = "{pxd}"
     state_dir: Path = Field(default_factory=default_state_dir)
     secret_keys: SecretStr | None = None
-    public_url: str | None = None
 
     # Upstreams
     discord_api_url: str = "https://discord.com/api/v9"
