@@ -7,7 +7,8 @@ with Client() as client:
     print(client.wait(job.id).attachments[0].url)
 """
 
-from dispatcher.client import AsyncClient, Client
+from dispatcher.async_client import AsyncClient
+from dispatcher.client import Client
 from dispatcher.errors import (
     AccountConflict,
     AccountError,

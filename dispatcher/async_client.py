@@ -1,0 +1,130 @@
+"""The enqueue API under asyncio; the same names, promises and errors as ``client.py``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from dispatcher.connected import Connected, Patience
+from dispatcher.connection import open_async_store
+from dispatcher.errors import JobNotFound
+from dispatcher.models import Job, Request, short_id
+
+
+class AsyncClient(Connected):
+    """Enqueue and follow jobs under asyncio; the same names, promises and errors as :class:`Client`."""
+
+    def __init__(
+        self,
+        redis_url: str | None = None,
+        *,
+        user: int = 1,
+        namespace: str | None = None,
+        state_dir: str | Path | None = None,
+    ) -> None:
+        super().__init__(redis_url, user=user, namespace=namespace, state_dir=state_dir)
+        self._store = open_async_store(self._url, self.settings.namespace)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._store.close()
+
+    async def enqueue(
+        self,
+        request: Request,
+        *,
+        idempotency_key: str | None = None,
+        priority: int = 0,
+        channel: str | None = None,
+        deadline_s: float | None = None,
+        reply_url: str | None = None,
+        reply_ref: str | None = None,
+    ) -> Job:
+        """Accept a job; see :meth:`Client.enqueue`."""
+        return await self._store.do(
+            self._submit(
+                request,
+                idempotency_key=idempotency_key,
+                priority=priority,
+                channel=channel,
+                deadline_s=deadline_s,
+                reply_url=reply_url,
+                reply_ref=reply_ref,
+            )
+        )
+
+    async def enqueue_many(self, requests: Iterable[Request], **common: Any) -> list[Job]:
+        """Accept many jobs in one round trip; see :meth:`Client.enqueue_many`."""
+        return await self._store.do_many(self._submit_many(requests, common))
+
+    async def get(self, job_id: str) -> Job:
+        """Read a job; see :meth:`Client.get`."""
+        return await self._store.do(self._get(job_id))
+
+    async def jobs(
+        self, status: str | None = None, limit: int = 100, before: str | datetime | None = None
+    ) -> list[Job]:
+        """List jobs, newest first; see :meth:`Client.jobs`."""
+        rank = None
+        if isinstance(before, str):
+            rank = await self._store.do(self._jobs.rank(before, user=self.user, status=status))
+        ids = await self._store.do(self._page(rank, before, limit, status))
+        records = await self._store.do_many([self._jobs.record(job_id) for job_id in ids])
+        return [job for job in records if job is not None]
+
+    async def cancel(self, job_id: str) -> Job:
+        """Cancel for the caller at once; see :meth:`Client.cancel`."""
+        return await self._store.do(self._jobs.cancel(job_id, user=self.user))
+
+    async def wait(self, job_id: str, timeout_s: float | None = None) -> Job:
+        """Wait for any final state; see :meth:`Client.wait`."""
+        async for job in self.as_completed([job_id], timeout_s):
+            return job
+        raise JobNotFound(job_id)
+
+    async def wait_many(self, job_ids: Iterable[str], timeout_s: float | None = None) -> list[Job]:
+        """Wait for all of them; the order is kept."""
+        ids = [short_id(job_id) for job_id in job_ids]
+        ended = {job.id: job async for job in self.as_completed(ids, timeout_s)}
+        return [ended[job_id] for job_id in ids]
+
+    async def as_completed(self, job_ids: Iterable[str], timeout_s: float | None = None) -> AsyncIterator[Job]:
+        """Yield each job when it becomes final, in that order; see :meth:`Client.as_completed`."""
+        waiting = dict.fromkeys(short_id(job_id) for job_id in job_ids)
+        clock = Patience(timeout_s)
+        woken: asyncio.Queue[str] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        with self._events.watch(waiting, lambda job_id: _wake(loop, woken, job_id)):
+            stale = list(waiting)
+            while waiting:
+                for job in await self._store.do_many([self._get(job_id) for job_id in stale]):
+                    if job.is_final and job.id in waiting:
+                        del waiting[job.id]
+                        yield job
+                if not waiting:
+                    return
+                try:
+                    stale = [await asyncio.wait_for(woken.get(), clock.slice_s(next(iter(waiting))))]
+                except TimeoutError:
+                    stale = list(waiting)
+
+    async def download(self, job: Job, folder: str | Path) -> list[Path]:
+        """Save the job's result files; see :meth:`Client.download`."""
+        from dispatcher.download import save_attachments  # noqa: PLC0415 (keeps httpx out of applications that do not)
+
+        return await asyncio.to_thread(save_attachments, job, Path(folder))
+
+
+def _wake(loop: asyncio.AbstractEventLoop, woken: asyncio.Queue[str], job_id: str) -> None:
+    """Hand a wake-up from the reader's thread to the loop, unless that has closed meanwhile."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(woken.put_nowait, job_id)

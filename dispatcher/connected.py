@@ -1,0 +1,108 @@
+"""What a blocking and an asyncio client share: where the store is, which round trips they make, how long they wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from dispatcher import events
+from dispatcher.connection import Call
+from dispatcher.errors import JobNotFound, RequestInvalid, StoreUnavailable, WaitTimeout
+from dispatcher.jobs import Jobs, Options
+from dispatcher.models import Job, Request
+from dispatcher.settings import Settings, load_settings
+
+
+def _settings(redis_url: str | None, namespace: str | None, state_dir: str | Path | None) -> Settings:
+    """Settle where the store is.
+
+    Raises:
+        StoreUnavailable: no URL is given and no embedded store runs.
+    """
+    settings = load_settings(redis_url=redis_url, namespace=namespace, state_dir=state_dir)
+    if settings.redis_url:
+        return settings
+    from dispatcher.embedded import running_url  # noqa: PLC0415 (only needed without a URL)
+
+    url = running_url(settings.state_dir)
+    if url is None:
+        raise StoreUnavailable(
+            f"No Redis URL is given and no embedded store runs in {settings.state_dir}; "
+            "start `dispatcher up`, or set DISPATCHER_REDIS_URL."
+        )
+    return settings.model_copy(update={"redis_url": url})
+
+
+def _many_options(requests: Sequence[Request], user: int, common: dict[str, Any]) -> list[Options]:
+    """One set of options a request; a key for the whole batch becomes one key each, so a retry is safe."""
+    whole = Options(user=user, **common)
+    key = whole.idempotency_key
+    return [replace(whole, idempotency_key=f"{key}#{index}" if key else None) for index, _ in enumerate(requests)]
+
+
+class Connected:
+    """What both clients know: the settings, the user and the nouns."""
+
+    def __init__(
+        self,
+        redis_url: str | None = None,
+        *,
+        user: int = 1,
+        namespace: str | None = None,
+        state_dir: str | Path | None = None,
+    ) -> None:
+        self.user = user
+        self.settings = _settings(redis_url, namespace, state_dir)
+        self._url = str(self.settings.redis_url)
+        self._jobs = Jobs(self.settings)
+        self._events = events.reader_of(self._url, self.settings.namespace)
+
+    def _submit(self, request: Request, **options: Any) -> Call[Job]:
+        if not isinstance(request, Request):
+            raise RequestInvalid("request", f"{type(request).__name__} is not a request such as Create or CreateSingle")
+        return self._jobs.submit(request, Options(user=self.user, **options))
+
+    def _submit_many(self, requests: Iterable[Request], common: dict[str, Any]) -> list[Call[Job]]:
+        wanted = list(requests)
+        for request in wanted:
+            if not isinstance(request, Request):
+                raise RequestInvalid("request", f"{type(request).__name__} is not a request such as Create")
+        options = _many_options(wanted, self.user, common)
+        return [self._jobs.submit(request, option) for request, option in zip(wanted, options, strict=True)]
+
+    def _page(self, rank: int | None, before: str | datetime | None, limit: int, status: str | None) -> Call[list[str]]:
+        """One page of a list: after a job's rank, before an instant, or from the top."""
+        if isinstance(before, str):
+            if rank is None:
+                raise JobNotFound(before)
+            return self._jobs.newest_after(rank, user=self.user, status=status, limit=limit)
+        bound = f"({before.timestamp() * 1000:.0f}" if before else None
+        return self._jobs.newest(user=self.user, status=status, limit=limit, before=bound)
+
+    def _get(self, job_id: str) -> Call[Job]:
+        return self._jobs.get(job_id, user=self.user)
+
+
+class Patience:
+    """How long a waiter still waits."""
+
+    def __init__(self, timeout_s: float | None) -> None:
+        self.timeout_s = timeout_s
+        self._end = None if timeout_s is None else time.monotonic() + timeout_s
+
+    def slice_s(self, job_id: str) -> float:
+        """Seconds until the record is read again.
+
+        Raises:
+            WaitTimeout: the time is up.
+        """
+        if self._end is None or self.timeout_s is None:
+            return events.REREAD_S
+        left_s = self._end - time.monotonic()
+        if left_s <= 0:
+            raise WaitTimeout(job_id, self.timeout_s)
+        return min(events.REREAD_S, left_s)
