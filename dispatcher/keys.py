@@ -36,7 +36,7 @@ SCHEMA: tuple[KeyRule, ...] = (
     KeyRule("jobs:<user>:<status>", "zset", "kept", "jobs of a user in one status, by creation ms"),
     KeyRule("pending:<pool>", "zset", "kept", "jobs waiting for any account, by priority and sequence"),
     KeyRule("pending:<pool>:<channel>", "zset", "kept", "jobs waiting for that account"),
-    KeyRule("pools", "set", "kept", "pools that ever had an account"),
+    KeyRule("pools", "set", "kept", "pools that ever had an account or a job"),
     KeyRule("accounts:<pool>", "set", "kept", "channels of the pool"),
     KeyRule("account:<pool>:<channel>", "hash", "kept", "one account: server, sealed secret, max_jobs, state"),
     KeyRule("channels", "hash", "kept", "channel to the pool that owns it"),

@@ -89,21 +89,27 @@ class Renewal:
         try:
             yield
         except asyncio.CancelledError:
-            if held.is_lost and task.uncancel() == 0:
-                raise LeaseLost(delivery.job_id, "taken over") from None
-            raise
+            if not held.is_lost:
+                raise
+            while task.uncancel() > 0:
+                pass  # given up more than once
+            raise LeaseLost(delivery.job_id, "taken over") from None
         finally:
             with self._lock:
                 del self._held[delivery]
 
     def give_up(self, delivery: DeliveryId) -> None:
-        """Stop the work under a lease that is not ours any more; from any thread, as often as one likes."""
+        """Stop the work under a lease that is not ours any more; from any thread.
+
+        Repeat it while the work goes on: before Python 3.12 a cancellation that meets the end of an
+        ``asyncio.wait_for``, as in redis-py's calls, is swallowed.
+        """
         with self._lock:
             held = self._held.get(delivery)
-            if held is None or held.is_lost:
-                return
-            held.is_lost = True
-        held.loop.call_soon_threadsafe(held.task.cancel)
+            if held is not None:
+                held.is_lost = True
+        if held is not None:
+            held.loop.call_soon_threadsafe(held.task.cancel)
 
     def renew(self) -> None:
         """Renew everything once, and let the due accounts back in.

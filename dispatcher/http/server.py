@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from dispatcher.errors import SettingsError
+from dispatcher.errors import InUse, SettingsError
 from dispatcher.http.app import create_app
 from dispatcher.http.backend import Storing, store_plainly
 from dispatcher.secrets import SecretKeys
@@ -64,6 +65,7 @@ def serve(
         storing: what happens around the storing of an account.
 
     Raises:
+        InUse: another program listens there.
         SettingsError: the address cannot be bound, or the settings do not allow to serve.
     """
     app = create_app(settings, secret_keys=secret_keys, storing=storing)
@@ -87,6 +89,8 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except (OSError, OverflowError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise InUse(f"{host} port {port}", "another program") from error
         raise SettingsError(f"{host} port {port} cannot be bound: {error}; choose another by --port.") from error
 
 

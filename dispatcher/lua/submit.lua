@@ -61,6 +61,7 @@ if not leased and mode == 'refuse' then
   return refusal(pool, pin, tonumber(ARGV[10]))
 end
 
+redis.call('SADD', ns .. ':pools', pool)
 redis.call('HSET', job_key(job), 'wire_channel', leased or (pin ~= '' and pin) or '0')
 if idempotency then redis.call('SET', idempotency, job .. ' ' .. ARGV[14], 'PX', ARGV[15]) end
 return answer('created', job)

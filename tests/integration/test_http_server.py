@@ -11,7 +11,7 @@ import requests
 from pydantic import SecretStr
 
 from dispatcher.connection import Store
-from dispatcher.errors import SettingsError
+from dispatcher.errors import InUse
 from dispatcher.http.server import serve
 from dispatcher.settings import Settings
 from tests.support.api import ACCOUNTS, CHANNEL, account_body, api_process, discord_token, new_key_text
@@ -102,5 +102,5 @@ def test_an_address_in_use_is_told_in_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
-        with pytest.raises(SettingsError, match=f"127.0.0.1 port {port} cannot be bound"):
+        with pytest.raises(InUse, match=f"127.0.0.1 port {port} is in use"):
             serve(settings, host="127.0.0.1", port=port)
