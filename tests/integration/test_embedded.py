@@ -206,7 +206,7 @@ def test_damaged_files_are_named_in_one_sentence(own_store: EmbeddedStore, state
     for value in ("one", "two", "three"):
         set_key(url, value)
     own_store.stop()
-    file = next((state_dir / "store" / "appendonlydir").glob("*.incr.aof"))
+    (file,) = (state_dir / "store" / "appendonlydir").glob("*.incr.aof")
     data = bytearray(file.read_bytes())
     data[40:60] = b"\xff" * 20
     file.write_bytes(data)
@@ -222,7 +222,7 @@ def test_damaged_files_are_named_in_one_sentence(own_store: EmbeddedStore, state
 def test_a_torn_last_write_does_not_keep_it_from_starting(own_store: EmbeddedStore, state_dir: Path) -> None:
     set_key(own_store.start(), "kept")
     own_store.stop()
-    file = next((state_dir / "store" / "appendonlydir").glob("*.incr.aof"))
+    (file,) = (state_dir / "store" / "appendonlydir").glob("*.incr.aof")
     with file.open("ab") as log:
         log.write(b"*3\r\n$3\r\nSET\r\n$3\r\nke")
 

@@ -76,8 +76,8 @@ class Discord:
             return await self._start(ledger)
         if ledger.lease.remote_id is None and ledger.lease.submitted_ms is None:
             return Ended(status="failed", error="not started: it was never submitted")
-        absent_after_s = time.monotonic() + _ANSWER_LATEST_S + self._settings.start_timeout_s
-        return await self._pursue(ledger, ledger.account, absent_after_s=absent_after_s)
+        patience_s = _ANSWER_LATEST_S + self._settings.start_timeout_s - _age_s(ledger)
+        return await self._pursue(ledger, ledger.account, absent_after_s=time.monotonic() + patience_s)
 
     async def close(self) -> None:
         """Close connections; no call is under way."""
@@ -149,6 +149,14 @@ class Discord:
         if isinstance(error, SecretError):
             return Refused(reason=str(error), counted=False, cool_s=self._settings.cooling_first_s)
         return outcome_of(error)
+
+
+def _age_s(ledger: Ledger) -> float:
+    """How old the submission was when this delivery was claimed, by Redis's clock; 0 where that is not on record.
+
+    The claim wrote the record last, so its ``updated`` is that instant; a final record is older, and errs towards 0.
+    """
+    return max(0.0, ledger.job.updated.timestamp() - (ledger.lease.submitted_ms or 0) / 1000)
 
 
 def _own_words(job: Job) -> tuple[str, ...]:
