@@ -27,8 +27,10 @@ from dispatcher.accounts import Accounts
 from dispatcher.connection import Store, command, open_store
 from dispatcher.embedded import EmbeddedStore
 from dispatcher.handoff import QUEUE, DeliveryId
-from dispatcher.jobs import Jobs, Options
+from dispatcher.jobs import Jobs
+from dispatcher.leases import Assignment
 from dispatcher.models import Create
+from dispatcher.options import Options
 from dispatcher.secrets import SecretKeys, load_or_create_key
 from dispatcher.settings import Settings
 from dispatcher.slots import Slots
@@ -64,7 +66,7 @@ class Fleet:
         job = self.store.do(self.jobs.submit(REQUEST, Options()))
         delivery = self.store.do(command("LPOP", self.store.keys.of("rq", "queue", QUEUE), read=str))
         assignment = self.store.do(self.slots.claim(DeliveryId.parse(delivery), execution="draw", owner="uniformity"))
-        if assignment is None or assignment.job.id != job.id:
+        if not isinstance(assignment, Assignment) or assignment.job.id != job.id:
             raise RuntimeError(f"The delivery of {job.id} did not come; is somebody else on this server?")
         self.store.do(self.slots.settle(assignment.lease, "completed"))
         return assignment.lease.channel

@@ -7,27 +7,31 @@ with Client() as client:
     print(client.wait(job.id).attachments[0].url)
 """
 
-from dispatcher.async_client import AsyncClient
-from dispatcher.client import Client
-from dispatcher.errors import (
-    AccountConflict,
-    AccountError,
-    AccountNotFound,
-    AccountUnavailable,
-    DispatcherError,
-    DuplicateJob,
-    JobError,
-    JobNotFound,
-    JobStateError,
-    RequestInvalid,
-    SettingsError,
-    StoreReplyError,
-    StoreUnavailable,
-    UpstreamError,
-    UpstreamUnavailable,
-    WaitTimeout,
-)
-from dispatcher.models import Attachment, Create, CreateSingle, Job
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dispatcher.async_client import AsyncClient
+    from dispatcher.client import Client
+    from dispatcher.errors import (
+        AccountConflict,
+        AccountError,
+        AccountNotFound,
+        AccountUnavailable,
+        DispatcherError,
+        DuplicateJob,
+        JobError,
+        JobNotFound,
+        JobStateError,
+        RequestInvalid,
+        SettingsError,
+        StoreReplyError,
+        StoreUnavailable,
+        UpstreamError,
+        UpstreamUnavailable,
+        WaitTimeout,
+    )
+    from dispatcher.models import Attachment, Create, CreateSingle, Job
 
 __all__ = [
     "AccountConflict",
@@ -53,3 +57,18 @@ __all__ = [
     "UpstreamUnavailable",
     "WaitTimeout",
 ]
+
+_HOMES = {
+    "AsyncClient": "dispatcher.async_client",
+    "Client": "dispatcher.client",
+    **dict.fromkeys(("Attachment", "Create", "CreateSingle", "Job"), "dispatcher.models"),
+}
+
+if not TYPE_CHECKING:  # mypy would take any name for ours
+
+    def __getattr__(name: str) -> object:
+        """Load a public name when it is first asked for: programs of ours want few of them, and at once."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_HOMES.get(name, "dispatcher.errors")), name)
+        return value

@@ -12,21 +12,14 @@ from dispatcher.connected import Connected, Patience
 from dispatcher.connection import open_async_store
 from dispatcher.errors import JobNotFound
 from dispatcher.models import Job, Request, short_id
+from dispatcher.options import check_list
 
 
 class AsyncClient(Connected):
     """Enqueue and follow jobs under asyncio; the same names, promises and errors as :class:`Client`."""
 
-    def __init__(
-        self,
-        redis_url: str | None = None,
-        *,
-        user: int = 1,
-        namespace: str | None = None,
-        state_dir: str | Path | None = None,
-    ) -> None:
-        super().__init__(redis_url, user=user, namespace=namespace, state_dir=state_dir)
-        self._store = open_async_store(self._url, self.settings.namespace)
+    def _open(self, redis_url: str) -> None:
+        self._store = open_async_store(redis_url, self.settings.namespace)
 
     async def __aenter__(self) -> Self:
         return self
@@ -74,6 +67,7 @@ class AsyncClient(Connected):
         self, status: str | None = None, limit: int = 100, before: str | datetime | None = None
     ) -> list[Job]:
         """List jobs, newest first; see :meth:`Client.jobs`."""
+        check_list(status=status, limit=limit, before=before)
         rank = None
         if isinstance(before, str):
             rank = await self._store.do(self._jobs.rank(before, user=self.user, status=status))

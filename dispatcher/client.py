@@ -14,6 +14,7 @@ from typing import Any, Self
 from dispatcher.connected import Connected, Patience
 from dispatcher.connection import open_store
 from dispatcher.models import Job, Request, short_id
+from dispatcher.options import check_list
 
 
 class Client(Connected):
@@ -26,19 +27,13 @@ class Client(Connected):
         state_dir: where `dispatcher up` keeps its store; None takes the setting.
 
     Raises:
+        RequestInvalid: ``user`` is no user number.
+        SettingsError: a setting, such as the URL, is not acceptable.
         StoreUnavailable: no store is named and none runs.
     """
 
-    def __init__(
-        self,
-        redis_url: str | None = None,
-        *,
-        user: int = 1,
-        namespace: str | None = None,
-        state_dir: str | Path | None = None,
-    ) -> None:
-        super().__init__(redis_url, user=user, namespace=namespace, state_dir=state_dir)
-        self._store = open_store(self._url, self.settings.namespace)
+    def _open(self, redis_url: str) -> None:
+        self._store = open_store(redis_url, self.settings.namespace)
 
     def __enter__(self) -> Self:
         return self
@@ -68,9 +63,10 @@ class Client(Connected):
             idempotency_key: the same key with the same request returns the first job, for 24 h.
             priority: -100 to 100, larger first; first in first out within.
             channel: wait for this account alone.
-            deadline_s: from accept to final, in seconds.
-            reply_url: where the final job is posted.
-            reply_ref: an opaque text of the caller's, kept with the job.
+            deadline_s: from accept to final, in seconds; at most 366 days.
+            reply_url: an http(s) URL, at most 1024 characters, kept with the job; posting the job there comes with
+                callbacks.
+            reply_ref: an opaque text of the caller's, at most 1024 characters, kept with the job.
 
         Returns:
             The job, ``created``.
@@ -78,7 +74,7 @@ class Client(Connected):
         Raises:
             AccountNotFound: no account is registered for ``channel``.
             DuplicateJob: the key was used with another request.
-            RequestInvalid: an option is out of range.
+            RequestInvalid: the request or an option is not acceptable; nothing was stored.
             StoreUnavailable: nothing was stored, or the answer was lost: repeat it with an ``idempotency_key``.
         """
         return self._store.do(
@@ -109,13 +105,18 @@ class Client(Connected):
         return self._store.do(self._get(job_id))
 
     def jobs(self, status: str | None = None, limit: int = 100, before: str | datetime | None = None) -> list[Job]:
-        """List jobs, newest first.
+        """List jobs, newest first; one whose record cannot be read is left out, and logged.
 
         Args:
             status: only jobs in this status.
-            limit: at most so many.
+            limit: at most so many, 1 to 10000.
             before: a job id (the page after it) or an instant.
+
+        Raises:
+            RequestInvalid: an argument is not acceptable.
+            JobNotFound: the job that ``before`` names is not in the list.
         """
+        check_list(status=status, limit=limit, before=before)
         rank = None
         if isinstance(before, str):
             rank = self._store.do(self._jobs.rank(before, user=self.user, status=status))
@@ -176,6 +177,7 @@ class Client(Connected):
 
         Raises:
             JobStateError: the job is not completed.
+            RequestInvalid: the folder cannot be made or written to.
             UpstreamUnavailable: a file could not be fetched.
         """
         from dispatcher.download import save_attachments  # noqa: PLC0415 (keeps httpx out of applications that do not)

@@ -12,8 +12,9 @@ from typing import Any
 from dispatcher import events
 from dispatcher.connection import Call
 from dispatcher.errors import JobNotFound, RequestInvalid, StoreUnavailable, WaitTimeout
-from dispatcher.jobs import Jobs, Options
+from dispatcher.jobs import Jobs
 from dispatcher.models import Job, Request
+from dispatcher.options import Options, check_timeout, check_user
 from dispatcher.settings import Settings, load_settings
 
 
@@ -21,6 +22,7 @@ def _settings(redis_url: str | None, namespace: str | None, state_dir: str | Pat
     """Settle where the store is.
 
     Raises:
+        SettingsError: a setting, such as the URL, is not acceptable.
         StoreUnavailable: no URL is given and no embedded store runs.
     """
     settings = load_settings(redis_url=redis_url, namespace=namespace, state_dir=state_dir)
@@ -55,22 +57,22 @@ class Connected:
         namespace: str | None = None,
         state_dir: str | Path | None = None,
     ) -> None:
+        check_user(user)
         self.user = user
         self.settings = _settings(redis_url, namespace, state_dir)
-        self._url = str(self.settings.redis_url)
         self._jobs = Jobs(self.settings)
-        self._events = events.reader_of(self._url, self.settings.namespace)
+        self._events = events.reader_of(str(self.settings.redis_url), self.settings.namespace)
+        self._open(str(self.settings.redis_url))
+
+    def _open(self, redis_url: str) -> None:
+        """Open the connections of this kind of client. The URL is not kept here: it may hold a password."""
+        raise NotImplementedError
 
     def _submit(self, request: Request, **options: Any) -> Call[Job]:
-        if not isinstance(request, Request):
-            raise RequestInvalid("request", f"{type(request).__name__} is not a request such as Create or CreateSingle")
         return self._jobs.submit(request, Options(user=self.user, **options))
 
     def _submit_many(self, requests: Iterable[Request], common: dict[str, Any]) -> list[Call[Job]]:
         wanted = list(requests)
-        for request in wanted:
-            if not isinstance(request, Request):
-                raise RequestInvalid("request", f"{type(request).__name__} is not a request such as Create")
         options = _many_options(wanted, self.user, common)
         return [self._jobs.submit(request, option) for request, option in zip(wanted, options, strict=True)]
 
@@ -80,17 +82,31 @@ class Connected:
             if rank is None:
                 raise JobNotFound(before)
             return self._jobs.newest_after(rank, user=self.user, status=status, limit=limit)
-        bound = f"({before.timestamp() * 1000:.0f}" if before else None
-        return self._jobs.newest(user=self.user, status=status, limit=limit, before=bound)
+        return self._jobs.newest(user=self.user, status=status, limit=limit, before=_bound(before))
 
     def _get(self, job_id: str) -> Call[Job]:
         return self._jobs.get(job_id, user=self.user)
 
 
+def _bound(before: datetime | None) -> str | None:
+    """An instant as the open end of a range of scores, in ms."""
+    if before is None:
+        return None
+    try:
+        return f"({before.timestamp() * 1000:.0f}"
+    except (OverflowError, ValueError, OSError):
+        raise RequestInvalid("before", "before is not an instant that this machine can tell") from None
+
+
 class Patience:
-    """How long a waiter still waits."""
+    """How long a waiter still waits.
+
+    Raises:
+        RequestInvalid: ``timeout_s`` is no number of seconds.
+    """
 
     def __init__(self, timeout_s: float | None) -> None:
+        check_timeout(timeout_s)
         self.timeout_s = timeout_s
         self._end = None if timeout_s is None else time.monotonic() + timeout_s
 

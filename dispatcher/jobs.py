@@ -4,40 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from dispatcher.connection import Call, command
-from dispatcher.errors import AccountNotFound, DuplicateJob, JobNotFound, NoFreeSlot, RequestInvalid, StoreReplyError
+from dispatcher.errors import (
+    AccountNotFound,
+    DuplicateJob,
+    JobNotFound,
+    NoFreeSlot,
+    RecordUnreadable,
+    StoreReplyError,
+)
 from dispatcher.keys import Keys, pool_of
 from dispatcher.models import Job, Request, new_job_id, short_id
+from dispatcher.options import Options, check_request
 from dispatcher.replies import entropy, hash_of, table
 from dispatcher.settings import Settings
 
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
-PRIORITY_MAX = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How a job is accepted, beside what it asks for."""
-
-    user: int = 1
-    idempotency_key: str | None = None
-    priority: int = 0
-    channel: str | None = None
-    deadline_s: float | None = None
-    reply_url: str | None = None
-    reply_ref: str | None = None
-    mode: Literal["wait", "refuse"] = "wait"
-
-    def __post_init__(self) -> None:
-        if not -PRIORITY_MAX <= self.priority <= PRIORITY_MAX:
-            raise RequestInvalid("priority", f"priority {self.priority} is not between -100 and 100")
-        if self.deadline_s is not None and self.deadline_s <= 0:
-            raise RequestInvalid("deadline_s", f"deadline_s {self.deadline_s:g} is not a positive number of seconds")
-        if self.idempotency_key is not None and not 1 <= len(self.idempotency_key) <= 255:  # noqa: PLR2004 (contract)
-            raise RequestInvalid("idempotency_key", "idempotency_key must have 1 to 255 characters")
 
 
 class Jobs:
@@ -51,11 +35,15 @@ class Jobs:
     def submit(self, request: Request, options: Options) -> Call[Job]:
         """Accept a job; it is leased a slot in the same step if one is free.
 
+        Raises:
+            RequestInvalid: ``request`` is none of the kinds of request.
+
         Raises (when the reply is read):
             AccountNotFound: ``options.channel`` is no account of this user.
             DuplicateJob: the idempotency key was used with another request.
             NoFreeSlot: mode ``refuse``, and no account can take it now; nothing is stored.
         """
+        check_request(request)
         pool = pool_of(options.user, request.upstream)
         body = request.model_dump_json(exclude_none=True)
         digest = hashlib.sha256(f"{request.kind}\n{options.channel or ''}\n{body}".encode()).hexdigest()
@@ -101,7 +89,7 @@ class Jobs:
 
         def read(reply: Any) -> Job:
             record = hash_of(reply)
-            if not record or (user is not None and int(record["user"]) != user):
+            if not record or (user is not None and record.get("user") != str(user)):
                 raise JobNotFound(job_id)
             return Job.from_record(record)
 
@@ -126,11 +114,18 @@ class Jobs:
         return self.keys.of("jobs", str(user), status) if status else self.keys.of("jobs", str(user))
 
     def record(self, job_id: str) -> Call[Job | None]:
-        """Read one job of a list; None if its record has expired meanwhile."""
+        """Read one job of a list; None if its record has expired meanwhile, or cannot be read, which is logged.
+
+        One bad record must not hide the others.
+        """
 
         def read(reply: Any) -> Job | None:
             record = hash_of(reply)
-            return Job.from_record(record) if record else None
+            try:
+                return Job.from_record(record) if record else None
+            except RecordUnreadable as error:
+                _warn(job_id, error.why)
+                return None
 
         return command("HGETALL", self.keys.job(job_id), read=read)
 
@@ -160,3 +155,10 @@ class Jobs:
                     raise StoreReplyError("cancel", reply)
 
         return Call("cancel", args, read)
+
+
+def _warn(job_id: str, reason: str) -> None:
+    from dispatcher.log import get_logger  # noqa: PLC0415 (structlog loads rich; no application shall wait for that)
+
+    log = get_logger(__name__)
+    log.warning("job record unreadable", job_id=job_id, reason=reason)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from dispatcher.errors import RequestInvalid
+from dispatcher.errors import RecordUnreadable, RequestInvalid
 
 Status = Literal["created", "started", "progress", "completed", "failed", "moderated", "cancelled"]
 FINAL: frozenset[str] = frozenset({"completed", "failed", "moderated", "cancelled"})
@@ -46,7 +46,7 @@ def short_id(job_id: str) -> str:
     What has neither form is returned as it is: nothing is stored under it.
     """
     wire = _WIRE_ID.fullmatch(job_id)
-    return wire[1] if wire else job_id
+    return wire[1] if wire else job_id.encode(errors="replace").decode()  # a lone surrogate could not even be sent
 
 
 def _one_of(*allowed: str) -> Any:
@@ -217,7 +217,21 @@ class Job(BaseModel):
 
     @classmethod
     def from_record(cls, record: dict[str, str]) -> Job:
-        """Read a job from the fields of its record in Redis."""
+        """Read a job from the fields of its record in Redis.
+
+        Raises:
+            RecordUnreadable: it was edited, or written by another version.
+        """
+        try:
+            return cls._read(record)
+        except ValidationError as error:
+            named = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
+            raise RecordUnreadable(record.get("id", "?"), f"wrong {', '.join(named)}") from error
+        except (KeyError, ValueError, TypeError, AttributeError, OverflowError, OSError) as error:
+            raise RecordUnreadable(record.get("id", "?"), f"{type(error).__name__}: {error!s:.80}") from error
+
+    @classmethod
+    def _read(cls, record: dict[str, str]) -> Job:
         request = json.loads(record["request"])
         message = Message.model_validate_json(record["message"]) if record.get("message") else None
         shown = message.model_dump() if message else {}

@@ -5,7 +5,6 @@ Source: contract §2.3; for JSON numbers, docs/http-api.md, "Numbers".
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -16,14 +15,16 @@ from pydantic import SecretStr
 
 from dispatcher.errors import RequestInvalid
 from dispatcher.models import MAX_JOBS
-from dispatcher.secrets import mask
+from dispatcher.secrets import MASKED, mask
 
-SHOWN_CHARACTERS = 200
+SHOWN_CHARACTERS = 40
+"""Of a value that is quoted in a message: an id has 20 at most."""
 SECRET_CHARACTERS = 16
-"""From this length on, a secret found in another field is masked in messages; below, digits could be hit by chance."""
+"""So many of a secret's first characters, found in another field, are masked; fewer could be met by chance."""
 
 _CHANNEL_ID = re.compile(r"[0-9]{17,20}")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+_API_TOKEN = re.compile(r"user:[0-9]+-[\x21-\x7e]*")
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 
 
@@ -121,11 +122,36 @@ def _number(value: Any) -> float | None:
 
 
 def _shown(value: Any, secret: SecretStr) -> str:
-    """Show a value as it was sent, cut to 200 characters, and never with the secret in it."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    if isinstance(value, NumberAsSent):
-        text = value.text
-    plain = secret.get_secret_value()
-    if len(plain) >= SECRET_CHARACTERS:
-        text = text.replace(plain, mask(secret))
+    """Show a value as it was sent: no list's or object's inside, no secret and no start of one, 40 characters."""
+    match value:
+        case list():
+            return "[…]"
+        case dict():
+            return "{…}"
+        case bool():
+            return str(value).lower()
+    # Masked before it is cut: of a secret that the cut goes through, too little would be left to know it by.
+    text = _without(secret, without_api_tokens(str(value)))
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+
+
+def without_api_tokens(text: str) -> str:
+    """Mask whatever has the form of an API token, anyone's, whole or its start."""
+    return _API_TOKEN.sub(lambda found: f"{found[0].partition('-')[0]}-{MASKED}", text)
+
+
+def _without(secret: SecretStr, text: str) -> str:
+    """Mask the secret, and any start of it that is long enough to be no chance."""
+    plain = secret.get_secret_value()
+    start = plain[:SECRET_CHARACTERS]
+    if len(start) < SECRET_CHARACTERS:
+        return text
+    kept, *found = text.split(start)
+    rest = plain[SECRET_CHARACTERS:]
+    return kept + "".join(mask(secret) + after[_shared(after, rest) :] for after in found)
+
+
+def _shared(one: str, other: str) -> int:
+    """Count the characters with which both begin."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))

@@ -10,22 +10,25 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import (
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+import redis
+from pydantic import Field, NonNegativeInt, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import SettingsError as SourceError
 
 from dispatcher.errors import SettingsError
 
+SECONDS_MAX = 366 * 86_400
+KEEP_DAYS_MAX = 36_500
+
+Seconds = Annotated[float, Field(ge=0, le=SECONDS_MAX)]
+SomeSeconds = Annotated[float, Field(gt=0, le=SECONDS_MAX)]
+"""Longer than none."""
+
+NO_REDIS_URL = "is no redis://, rediss:// or unix:// URL; percent-encode the password"
 CONFIG_VARIABLE = "DISPATCHER_CONFIG"
 DEFAULT_CONFIG_FILE = "dispatcher.toml"
 
@@ -39,10 +42,17 @@ def default_state_dir() -> Path:
 class Settings(BaseSettings):
     """All settings, typed and frozen. Durations carry their unit in the name."""
 
-    model_config = SettingsConfigDict(env_prefix="DISPATCHER_", frozen=True, extra="forbid", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="DISPATCHER_",
+        frozen=True,
+        extra="forbid",
+        env_ignore_empty=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+    )
 
     # Where things are
-    redis_url: str | None = None
+    redis_url: str | None = Field(default=None, repr=False)  # it may hold a password
     namespace: str = "{pxd}"
     state_dir: Path = Field(default_factory=default_state_dir)
     secret_keys: SecretStr | None = None
@@ -69,27 +79,25 @@ class Settings(BaseSettings):
     discord_failed_pattern: str = (
         r"(?i)generation failed|failed to (generate|create)|something went wrong|error occurred|try again"
     )
-    observe: Literal["poll"] = "poll"
-    poll_min_s: PositiveFloat = 3
-    poll_max_s: PositiveFloat = 30
+    poll_min_s: SomeSeconds = 3
+    poll_max_s: SomeSeconds = 30
     min_interval_ms: NonNegativeInt = 1000
-    start_timeout_s: PositiveFloat = 15
-    no_progress_s: PositiveFloat = 600
+    start_timeout_s: SomeSeconds = 15
+    no_progress_s: SomeSeconds = 600
 
     # Leases
-    heartbeat_s: PositiveFloat = 5
-    lease_ttl_s: PositiveFloat = 15
-    sweep_s: PositiveFloat = 1
-    hard_deadline_s: PositiveFloat = 1200
-    hold_s: NonNegativeFloat = 900
-    max_wait_s: NonNegativeFloat = 0
+    heartbeat_s: SomeSeconds = 5
+    lease_ttl_s: SomeSeconds = 15
+    sweep_s: SomeSeconds = 1
+    hard_deadline_s: SomeSeconds = 1200
+    hold_s: Seconds = 900
+    max_wait_s: Seconds = 0
     cancel_frees_slot: Literal["upstream_end", "at_once"] = "upstream_end"
 
     # Jobs
     capacity_requeues_max: NonNegativeInt = 20
-    cooling_first_s: PositiveFloat = 10
-    cooling_max_s: PositiveFloat = 900
-    jobs_keep_days: PositiveFloat = 31
+    cooling_first_s: SomeSeconds = 10
+    jobs_keep_days: Annotated[float, Field(gt=0, le=KEEP_DAYS_MAX)] = 31
 
     @field_validator(
         "discord_prompt_pattern",
@@ -105,6 +113,22 @@ class Settings(BaseSettings):
             re.compile(value)
         except re.error as error:
             raise ValueError(f"is no regular expression: {error}") from error
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis_url(cls, value: str | None) -> str | None:
+        """Refuse what redis-py would refuse at the first command, without a word of it: it may hold a password."""
+        if not value:
+            return None
+        try:
+            redis.ConnectionPool.from_url(value).make_connection()  # connects to nothing
+            parts = urlsplit(value)
+        except (ValueError, TypeError, redis.RedisError):
+            raise ValueError(NO_REDIS_URL) from None
+        # A bare / ? or # in the password ends the address early, and leaves its @ behind.
+        if parts.scheme != "unix" and "@" in f"{parts.path}{parts.query}{parts.fragment}":
+            raise ValueError(NO_REDIS_URL)
         return value
 
     @field_validator("namespace")
@@ -151,11 +175,24 @@ def load_settings(config: Path | None = None, **arguments: Any) -> Settings:
         os.environ[CONFIG_VARIABLE] = str(config)
     named = os.environ.get(CONFIG_VARIABLE)
     if named and not Path(named).is_file():
-        raise SettingsError(f"The configuration file {named} does not exist.")
+        wrong = "is no file" if Path(named).exists() else "does not exist"
+        raise SettingsError(f"The configuration file {named} {wrong}.")
     try:
         return Settings(**{name: value for name, value in arguments.items() if value is not None})
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"The configuration file is not valid TOML: {error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The configuration file is not valid TOML in UTF-8: {error}.") from error
+    except OSError as error:
+        raise SettingsError(f"The configuration file cannot be read: {error.strerror}.") from error
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        problems = "; ".join(_told(problem) for problem in error.errors())
         raise SettingsError(f"Settings not acceptable: {problems}.") from None
+    except SourceError as error:
+        raise SettingsError(f"Settings not acceptable: {error}.") from None
+
+
+def _told(problem: ErrorDetails) -> str:
+    """Say one problem without the value. Our own words go on from the name, or name what they are about."""
+    name, own_words = ".".join(map(str, problem["loc"])), "Value error, "
+    if problem["msg"].startswith(own_words):
+        return f"{name} {problem['msg'].removeprefix(own_words)}".lstrip()
+    return f"{name}: {problem['msg']}" if name else problem["msg"]

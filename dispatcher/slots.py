@@ -1,105 +1,38 @@
-"""Slots and leases in Redis: who may use an account, until when. Each method describes one round trip.
+"""Slots in Redis: who may use an account, until when. Each method describes one round trip.
 
 The invariant they keep together: a job holds its slot from grant to settle, whatever dies between, and an account never
-holds more slots than ``max_jobs``. The state table is in ``docs/job-lifecycle.md``.
+holds more slots than ``max_jobs``. What they take and return is in ``leases.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from dispatcher.connection import Call
-from dispatcher.errors import LeaseLost, StoreReplyError
+from dispatcher.errors import LeaseLost, RecordUnreadable, StoreReplyError
 from dispatcher.handoff import DeliveryId
+from dispatcher.leases import (
+    CLAIM_TTL_MS,
+    COOLING_PATIENCE_MS,
+    OWNER_GRACE_MS,
+    REASON_CHARACTERS,
+    REDELIVERIES_MAX,
+    STEPS,
+    STRIKE_MS,
+    SUBMIT_WINDOW_MS,
+    Assignment,
+    Lease,
+    NotYet,
+    Permit,
+    Returned,
+    Unreadable,
+)
 from dispatcher.models import Account, Job, Message, Status
 from dispatcher.replies import entropy, table
 from dispatcher.settings import Settings
-
-LeaseState = Literal["R", "C", "S", "A", "U", "D"]
-Step = Literal["start", "lookup", "adopt", "watch"]
-
-STEPS: dict[LeaseState, Step] = {"C": "start", "S": "lookup", "U": "lookup", "A": "adopt", "D": "watch"}
-"""What the state in which a lease is found asks of its new owner."""
-
-STRIKE_MS = 5000
-REDELIVERIES_MAX = 5
-OWNER_GRACE_MS = 30_000
-SUBMIT_WINDOW_MS = 60_000
-"""How long an unanswered submission keeps others of its channel waiting."""
-COOLING_PATIENCE_MS = 15_000
-"""A cooling longer than this sends a job that waits at the gate back to pending."""
-CLAIM_TTL_MS = 31 * 86_400_000
-LEASES_A_CALL = 256
-REASON_CHARACTERS = 200
-"""An upstream's words in a history of 32 lines."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A job's claim to a slot as its owner holds it; instants are ms on Redis's clock."""
-
-    delivery: DeliveryId
-    pool: str
-    channel: str
-    state: LeaseState
-    remote_id: str | None = None
-    submitted_ms: int | None = None
-    deadline_ms: int | None = None
-
-    @classmethod
-    def from_fields(cls, delivery: DeliveryId, lease: dict[str, str]) -> Lease:
-        """Read a lease from its hash."""
-        return cls(
-            delivery=delivery,
-            pool=lease["pool"],
-            channel=lease["channel"],
-            state=lease["state"],  # type: ignore[arg-type]  # written by our scripts alone
-            remote_id=lease.get("remote") or None,
-            submitted_ms=int(lease["submitted_ms"]) if lease.get("submitted_ms") else None,
-            deadline_ms=int(lease["deadline_ms"]) if lease.get("deadline_ms") else None,
-        )
-
-    def in_state(self, state: LeaseState, **changes: Any) -> Lease:
-        """The same lease one transition later."""
-        return replace(self, state=state, **changes)
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """What a claim gives its worker: what to do next, with what."""
-
-    step: Step
-    lease: Lease
-    job: Job
-    account: Account
-
-
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """The permission to submit once, now; ``account`` carries the secret in force at this instant.
-
-    ``asked_s`` is the monotonic instant just before it was asked for: the request must start within 2 s of it.
-    """
-
-    submitted_ms: int
-    account: Account
-    asked_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class NotYet:
-    """The gate is closed for ``wait_ms``; ask again then."""
-
-    wait_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Returned:
-    """The job went back to pending; this delivery is over."""
-
-    reason: str
 
 
 class Slots:
@@ -127,28 +60,23 @@ class Slots:
 
         return Call("dispatch", (entropy(), self.ttl_ms, pool), read)
 
-    def claim(self, delivery: DeliveryId, *, execution: str, owner: str) -> Call[Assignment | None]:
+    def claim(self, delivery: DeliveryId, *, execution: str, owner: str) -> Call[Assignment | Unreadable | None]:
         """Take a delivery up; None if it is stale or its job is done."""
 
-        def read(reply: Any) -> Assignment | None:
+        def read(reply: Any) -> Assignment | Unreadable | None:
             match reply:
                 case ["stale" | "done"]:
                     return None
-                case [str(), [*fields], [*record], [*account]]:
+                case [str(), [*fields], [*record], [*account], now_ms]:
                     lease = Lease.from_fields(delivery, table(fields))
-                    return Assignment(
-                        step=STEPS[lease.state],
-                        lease=lease,
-                        job=Job.from_record(table(record)),
-                        account=Account.model_validate(table(account)),
-                    )
+                    return _assigned(lease, table(record), table(account), claimed_ms=int(now_ms))
                 case _:
                     raise StoreReplyError("claim", reply)
 
         return Call("claim", (self.ttl_ms, delivery.job_id, delivery.token, execution, owner), read)
 
-    def mark_submitting(self, lease: Lease) -> Call[Permit | NotYet | Returned]:
-        """Ask the gate for the permission to submit.
+    def mark_submitting(self, lease: Lease, *, upstream_user: str = "") -> Call[Permit | NotYet | Returned]:
+        """Ask the gate for the permission to submit, as this user of the upstream.
 
         Raises (when the reply is read):
             LeaseLost: a newer delivery owns the job, or it ended.
@@ -161,6 +89,7 @@ class Slots:
             self.settings.min_interval_ms,
             SUBMIT_WINDOW_MS,
             COOLING_PATIENCE_MS,
+            upstream_user,
         )
 
         def read(reply: Any) -> Permit | NotYet | Returned:
@@ -326,3 +255,23 @@ class Slots:
                     raise StoreReplyError("reap", reply)
 
         return Call("reap", args, read)
+
+
+def _assigned(
+    lease: Lease, record: dict[str, str], account: dict[str, str], *, claimed_ms: int
+) -> Assignment | Unreadable:
+    """Read what a claim gives. What another version wrote is no reason to try again for ever."""
+    try:
+        job = Job.from_record(record)
+    except RecordUnreadable as error:
+        return Unreadable(lease, error.why)
+    try:
+        held = Account.model_validate(account)
+    except ValidationError as error:
+        return Unreadable(lease, f"its account: {_fields_of(error)}")
+    return Assignment(step=STEPS[lease.state], lease=lease, job=job, account=held, claimed_ms=claimed_ms)
+
+
+def _fields_of(error: ValidationError) -> str:
+    """The fields that are wrong, without their values: an account's may be its secret."""
+    return ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}))

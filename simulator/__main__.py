@@ -47,8 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     try:
         listener = _listen(options.host, options.port)
-    except OSError as refusal:
-        sys.stderr.write(f"simulator: cannot listen there: {refusal.strerror}\n")
+    except (OSError, OverflowError, UnicodeError) as refusal:
+        reason = (refusal.strerror if isinstance(refusal, OSError) else None) or str(refusal)
+        sys.stderr.write(f"simulator: cannot listen there: {reason}\n")
         return 1
     host = "127.0.0.1" if options.host == "0.0.0.0" else options.host
     url = options.public_url or f"http://{host}:{listener.getsockname()[1]}"

@@ -1,7 +1,7 @@
 """Discord's refusals, as bodies and headers: one exception, one constructor for each refusal it is used for.
 
 Source: upstream notes on Discord errors; bodies are checked against the official OpenAPI file by
-``tests/integration/test_simulator_openapi.py``.
+``tests/integration/simulator/test_openapi.py``.
 """
 
 from __future__ import annotations

@@ -9,10 +9,11 @@ from dispatcher.accounts import Accounts
 from dispatcher.connection import AsyncStore, check_server, open_async_store, open_store
 from dispatcher.handoff import DeliveryId
 from dispatcher.jobs import Jobs
+from dispatcher.leases import LEASES_A_CALL
 from dispatcher.log import configure_log, get_logger
 from dispatcher.secrets import keys_for
 from dispatcher.settings import Settings, load_settings
-from dispatcher.slots import LEASES_A_CALL, Slots
+from dispatcher.slots import Slots
 from workers import context
 from workers.context import WorkerContext
 from workers.ledger import Gates
@@ -71,20 +72,23 @@ async def work(settings: Settings) -> None:
 
 
 async def hand_over(store: AsyncStore, slots: Slots, renewal: Renewal) -> None:
-    """Yield every delivery to other workers; one whose submission is in flight first gets its answer."""
-    loop = asyncio.get_running_loop()
-    end_s = loop.time() + SUBMISSION_ENDS_S
+    """Yield every delivery to other workers; one whose submission is in flight first gets its answer.
+
+    Raises:
+        TimeoutError: the store is away, or a submission's answer did not come: the leases run out by themselves.
+    """
     handed = 0
-    while (held := renewal.deliveries()) and loop.time() < end_s:
-        for start in range(0, len(held), LEASES_A_CALL):
-            chunk = held[start : start + LEASES_A_CALL]
-            verdicts = await store.insist(slots.yield_(chunk))
-            for delivery, verdict in zip(chunk, verdicts, strict=True):
-                if verdict != "later":
-                    renewal.give_up(delivery)
-                    handed += verdict == "ok"
-        await asyncio.sleep(_LOOK_AGAIN_S)
-    log.info("deliveries handed over", handed_over=handed, left=len(renewal.deliveries()))
+    async with asyncio.timeout(SUBMISSION_ENDS_S):
+        while held := renewal.deliveries():
+            for start in range(0, len(held), LEASES_A_CALL):
+                chunk = held[start : start + LEASES_A_CALL]
+                verdicts = await store.insist(slots.yield_(chunk))
+                for delivery, verdict in zip(chunk, verdicts, strict=True):
+                    if verdict != "later":
+                        renewal.give_up(delivery)
+                        handed += verdict == "ok"
+            await asyncio.sleep(_LOOK_AGAIN_S)
+    log.info("deliveries handed over", handed_over=handed)
 
 
 async def _cancel(store: AsyncStore, settings: Settings, delivery_id: str) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dispatcher.connection import AsyncStore
+from dispatcher.leases import SUBMIT_WINDOW_MS, Assignment, Lease, NotYet, Permit, Returned, Step
 from dispatcher.models import Account, Job, Message
-from dispatcher.slots import SUBMIT_WINDOW_MS, Assignment, Lease, NotYet, Permit, Returned, Slots, Step
+from dispatcher.slots import Slots
 from workers.upstream import Ended, JobReturned, Outcome
 
 _NAP_MAX_S = 1.0
@@ -35,11 +36,15 @@ class Gates:
 class DeliveryLedger:
     """Implements :class:`workers.upstream.Ledger` over our scripts."""
 
-    def __init__(self, store: AsyncStore, slots: Slots, gates: Gates, assignment: Assignment) -> None:
+    def __init__(
+        self, store: AsyncStore, slots: Slots, gates: Gates, assignment: Assignment, *, asked_s: float
+    ) -> None:
         self.job: Job = assignment.job
         self.account: Account = assignment.account
         self.step: Step = assignment.step
         self._lease = assignment.lease
+        self.claimed_ms = assignment.claimed_ms
+        self.asked_s = asked_s
         self._store = store
         self._slots = slots
         self._gates = gates
@@ -51,12 +56,12 @@ class DeliveryLedger:
         """The lease as it stands after the last transition."""
         return self._lease
 
-    async def submitting(self) -> Permit:
+    async def submitting(self, *, upstream_user: str = "") -> Permit:
         """Wait at the gate; see :meth:`workers.upstream.Ledger.submitting`."""
         self._leave = await self._gates.enter(self._lease)
         while True:
             asked_s = time.monotonic()
-            verdict = await self._store.insist(self._slots.mark_submitting(self._lease))
+            verdict = await self._store.insist(self._slots.mark_submitting(self._lease, upstream_user=upstream_user))
             match verdict:
                 case Permit():
                     self._lease = self._lease.in_state("S", submitted_ms=verdict.submitted_ms)
@@ -71,6 +76,7 @@ class DeliveryLedger:
         await self._store.insist(self._slots.mark_unknown(self._lease))
         if self._lease.state == "S":
             self._lease = self._lease.in_state("U")
+        self.close()
 
     async def accepted(self, remote_id: str, message: Message | None = None) -> bool:
         """Record the upstream's id; False if it is another job's."""

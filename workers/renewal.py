@@ -1,15 +1,15 @@
 """Renewing leases: one thread, one client of its own, all the leases of the process.
 
 A worker whose loop is blocked for a moment keeps its leases; one that was frozen, or cut off from the store, learns
-here that they are lost, and its coroutines stop. The thread never frees or grants a lease; its pass also re-admits
-accounts whose cooling has ended, so that slots are refilled while no dispatcher runs.
+here that they are lost, and its coroutines stop. The thread frees no lease. After each pass it does what a dispatcher
+does: grants what waits and re-admits accounts whose cooling has ended, so that slots fill while no dispatcher runs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import redis
@@ -19,9 +19,10 @@ from redis.retry import Retry
 from dispatcher.connection import Store, command
 from dispatcher.errors import LeaseLost, StoreUnavailable
 from dispatcher.handoff import DeliveryId
+from dispatcher.leases import LEASES_A_CALL
 from dispatcher.log import get_logger
 from dispatcher.settings import Settings
-from dispatcher.slots import LEASES_A_CALL, Slots
+from dispatcher.slots import Slots
 
 SOCKET_TIMEOUT_S = 2.0
 RETRY_PAUSE_S = 0.5
@@ -109,10 +110,15 @@ class Renewal:
             if held is not None:
                 held.is_lost = True
         if held is not None:
-            held.loop.call_soon_threadsafe(held.task.cancel)
+            held.loop.call_soon_threadsafe(self._cancel, delivery, held)
+
+    def _cancel(self, delivery: DeliveryId, held: _Held) -> None:
+        """Cancel on the loop's own thread, where a lease is still kept, or not any more: then nothing is owed."""
+        if self._held.get(delivery) is held:
+            held.task.cancel()
 
     def renew(self) -> None:
-        """Renew everything once, and let the due accounts back in.
+        """Renew everything once; work whose lease is not ours any more is given up.
 
         Raises:
             StoreUnavailable: some leases were not renewed.
@@ -121,20 +127,35 @@ class Renewal:
             verdicts = self._store.do(self._slots.renew(chunk))
             for delivery, is_ours in zip(chunk, verdicts, strict=True):
                 if not is_ours:
-                    log.warning("lease lost", job_id=delivery.job_id, fencing_token=delivery.token)
                     self.give_up(delivery)
+
+    def readmit(self) -> None:
+        """Grant what waits, and let accounts back in whose cooling has ended.
+
+        Raises:
+            StoreUnavailable: some pools were not looked at.
+        """
         for pool in self._store.do(command("SMEMBERS", self._store.keys.of("pools"), read=list)):
             self._store.do(self._slots.dispatch(pool))
 
     def _run(self) -> None:
         pause_s = self._heartbeat_s
         while not self._stopped.wait(pause_s):
-            try:
-                self.renew()
-                pause_s = self._heartbeat_s
-            except StoreUnavailable as error:
-                pause_s = min(RETRY_PAUSE_S, self._heartbeat_s)
-                log.warning("leases not renewed", error=str(error), held=len(self._held))
+            is_done = self._done(self.renew, "leases not renewed")
+            self._done(self.readmit, "accounts not re-admitted")
+            pause_s = self._heartbeat_s if is_done else min(RETRY_PAUSE_S, self._heartbeat_s)
+
+    def _done(self, duty: Callable[[], None], failure: str) -> bool:
+        """Do one duty; whatever fails is told, and never ends the thread: a worker that renews nothing loses all."""
+        try:
+            duty()
+        except StoreUnavailable as error:
+            log.warning(failure, reason=str(error), held=len(self._held))
+        except Exception:
+            log.exception(failure, held=len(self._held))
+        else:
+            return True
+        return False
 
 
 def _chunks(deliveries: Sequence[DeliveryId], size: int) -> Iterator[Sequence[DeliveryId]]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from typing import NoReturn
+
 from dispatcher.errors import LeaseLost
 from dispatcher.handoff import DeliveryId
+from dispatcher.leases import Unreadable
 from dispatcher.log import get_logger
 from workers import context as worker
 from workers.context import JobFailed, WorkerContext
 from workers.execution import current_execution
 from workers.ledger import DeliveryLedger
-from workers.upstream import JobReturned
+from workers.upstream import JobReturned, PassedOn, Upstream
+
+PASS_ON_PAUSE_S = 1.0
 
 log = get_logger(__name__)
 
@@ -21,18 +28,23 @@ async def run_job(delivery_id: str) -> None:
     itself is on its record before this returns.
 
     Raises:
-        JobFailed: the job ended ``failed``, so that RQ's tools show it; it is settled.
+        JobFailed: the job ended ``failed``, so that RQ's tools show it; it is settled. So does one whose record or
+            account cannot be read.
     """
     context = worker.current()
     delivery = DeliveryId.parse(delivery_id)
     execution = current_execution.get()
+    asked_s = time.monotonic()
     assignment = await context.store.insist(
         context.slots.claim(delivery, execution=execution.id, owner=execution.owner)
     )
     if assignment is None:
         log.info("delivery stale", job_id=delivery.job_id, fencing_token=delivery.token)
         return
-    ledger = DeliveryLedger(context.store, context.slots, context.gates, assignment)
+    if isinstance(assignment, Unreadable):
+        await _fail(context, assignment)
+        return
+    ledger = DeliveryLedger(context.store, context.slots, context.gates, assignment, asked_s=asked_s)
     try:
         status = await _carry_out(context, ledger)
     except JobReturned as returned:
@@ -49,6 +61,44 @@ async def run_job(delivery_id: str) -> None:
 
 async def _carry_out(context: WorkerContext, ledger: DeliveryLedger) -> str:
     async with context.renewal.keep(ledger.lease.delivery):
-        upstream = context.upstreams[ledger.lease.pool.partition(":")[2]]
-        outcome = await upstream.run(ledger)
-        return await ledger.conclude(outcome)
+        try:
+            outcome = await _upstream_of(context, ledger).run(ledger)
+        except PassedOn as reason:
+            await _pass_on(context, ledger, str(reason))
+    # Outside: a renewal that meets a job just settled finds no lease, and must not call the settled job lost.
+    return await ledger.conclude(outcome)
+
+
+def _upstream_of(context: WorkerContext, ledger: DeliveryLedger) -> Upstream:
+    name = ledger.lease.pool.partition(":")[2]
+    if name not in context.upstreams:
+        raise PassedOn(f"this worker has no upstream {name}")
+    return context.upstreams[name]
+
+
+async def _pass_on(context: WorkerContext, ledger: DeliveryLedger, reason: str) -> NoReturn:
+    """Give the delivery to the next worker, uncounted; the pause keeps two that lack the same from playing ball."""
+    delivery = ledger.lease.delivery
+    log.error("delivery passed on", job_id=delivery.job_id, fencing_token=delivery.token, reason=reason)
+    await asyncio.sleep(PASS_ON_PAUSE_S)
+    await context.store.insist(context.slots.yield_([delivery]))
+    raise LeaseLost(delivery.job_id, "passed on")
+
+
+async def _fail(context: WorkerContext, unreadable: Unreadable) -> None:
+    """End a job that no worker of this version can carry out, instead of delivering it again and again.
+
+    If it may run upstream its slot stays held, until the hold is over: nobody can watch for its end.
+    """
+    lease, why = unreadable.lease, unreadable.why
+    log.error("delivery unreadable", job_id=lease.delivery.job_id, channel_id=lease.channel, reason=why)
+    call = context.slots.settle(
+        lease, "failed", error=f"Its record is unreadable: {why}", still_running=unreadable.may_run
+    )
+    try:
+        status = await context.store.insist(call)
+    except LeaseLost as lost:
+        log.info("lease lost", job_id=lease.delivery.job_id, fencing_token=lease.delivery.token, reason=lost.reason)
+        return
+    if status == "failed":
+        raise JobFailed(f"Job {lease.delivery.job_id} failed: {why}.")

@@ -105,19 +105,23 @@ class Fleet:
         store.close()
 
     def _admit(self, tokens: Sequence[SecretStr]) -> None:
-        """Register the given tokens; without any, user 1's own, made at the first start."""
+        """Register the given tokens; without any, user 1's own, made where ``<state_dir>/token`` is not there."""
         store = open_store(str(self.settings.redis_url), self.settings.namespace)
-        access = Access(self.settings)
+        path = self.settings.state_dir / "token"
+        made: SecretStr | None = None
         try:
             if not tokens:
-                token = own_token(self.settings.state_dir)
-                # A store that knows the user had the token: it stays revoked if it was.
+                own = read_token(path)
+                made = new_token(1) if own is None else None
+                # A store that knows the user had the file's token: it stays revoked if it was.
                 is_known = store.do(command("HEXISTS", store.keys.of("users"), 1, read=bool))
-                tokens = () if is_known else (token,)
+                tokens = [token for token in (made, None if is_known else own) if token]
             for token in tokens:
-                carry_out(store, access.add(token))
+                carry_out(store, Access(self.settings).add(token))
         finally:
             store.close()
+        if made:  # registered first: what is in the file works
+            write_privately(path, made.get_secret_value() + "\n")
 
     def _start_simulator(self) -> None:
         """Start the upstream of a fleet that plays, on a port of its own that it keeps."""
@@ -256,15 +260,12 @@ class Fleet:
         log.info("all stopped")
 
 
-def own_token(state_dir: Path) -> SecretStr:
-    """User 1's token in ``<state_dir>/token`` (0600), made if it is not there."""
-    path = state_dir / "token"
+def read_token(path: Path) -> SecretStr | None:
+    """User 1's token of an earlier start; None if there is none."""
     try:
         return SecretStr(path.read_text().strip())
     except FileNotFoundError:
-        token = new_token(1)
-        write_privately(path, token.get_secret_value() + "\n")
-        return token
+        return None
 
 
 def write_privately(path: Path, text: str) -> None:

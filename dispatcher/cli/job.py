@@ -11,6 +11,7 @@ from dispatcher.cli.exits import NOT_COMPLETED
 from dispatcher.cli.place import AsJson, Place, User, placed
 from dispatcher.cli.screen import say, show_fields, show_json, show_table
 from dispatcher.models import ASPECT_RATIOS, STYLES, Create, CreateSingle, Job, Request, Status
+from dispatcher.options import LIST_MAX
 
 PROMPT_SHOWN = 48
 
@@ -43,7 +44,9 @@ def submit(
     priority: Annotated[int, typer.Option(help="-100 to 100, larger first.")] = 0,
     deadline_s: Annotated[float | None, typer.Option(help="Seconds from now to its end.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="Repeating the command with it submits nothing.")] = None,
-    reply_url: Annotated[str | None, typer.Option(help="Where the ended job is posted.")] = None,
+    reply_url: Annotated[
+        str | None, typer.Option(help="URL kept with the job; posting it comes with callbacks.")
+    ] = None,
     reply_ref: Annotated[str | None, typer.Option(help="A note kept with the job.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for its end; exit 1 unless it completed.")] = False,
     user: User = 1,
@@ -84,7 +87,7 @@ def list_(
     place: Place,
     *,
     status: Annotated[str | None, typer.Option(help=f"Only {', '.join(get_args(Status))}.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=LIST_MAX, help="At most so many.")] = 100,
     before: Annotated[str | None, typer.Option(metavar="ID", help="The page after this job.")] = None,
     user: User = 1,
     as_json: AsJson = False,

@@ -29,12 +29,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON on stdout, for 
 User = Annotated[int, typer.Option("--user", min=1, help="Number of the API user whose jobs and accounts these are.")]
 
 _OPTIONS: dict[str, Any] = {
-    "config": Annotated[Path | None, typer.Option(help="TOML file of settings.  [default: ./dispatcher.toml]")],
+    "config": Annotated[Path | None, typer.Option(show_default="./dispatcher.toml", help="TOML file of settings.")],
     "redis_url": Annotated[
-        str | None, typer.Option(help="The store.  [default: the setting, else the embedded store that runs]")
+        str | None, typer.Option(show_default="the setting, else the embedded store that runs", help="The store.")
     ],
-    "namespace": Annotated[str | None, typer.Option(help="Hash tag of the fleet's keys.  [default: {pxd}]")],
-    "state_dir": Annotated[Path | None, typer.Option(help="Where `dispatcher up` keeps its store and keys.")],
+    "namespace": Annotated[str | None, typer.Option(show_default="{pxd}", help="Hash tag of the fleet's keys.")],
+    "state_dir": Annotated[
+        Path | None,
+        typer.Option(show_default="in XDG_STATE_HOME", help="Where `dispatcher up` keeps its store and keys."),
+    ],
 }
 
 

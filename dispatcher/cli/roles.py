@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import socket
 from typing import Annotated
 
-import structlog
 import typer
 
 from dispatcher.cli.oracle import ENDPOINT_VARIABLE, Oracle
 from dispatcher.cli.place import AsJson, Place, placed
 from dispatcher.cli.screen import say, show_json
-from dispatcher.errors import InUse
+from dispatcher.http.listener import bound
+from dispatcher.log import name_role
 from dispatcher.service import run_service
 
 DEFAULT_HOST = "127.0.0.1"
@@ -37,8 +35,8 @@ def api(place: Place, *, host: Host = DEFAULT_HOST, port: Port = DEFAULT_PORT, a
     from dispatcher.http.server import serve  # noqa: PLC0415 (as above)
 
     settings = place.connected()
-    refuse_busy(host, port)
-    _log_as("api")
+    bound(host, port).close()  # before anything is logged
+    name_role("api")
     simulator_url = os.environ.get(ENDPOINT_VARIABLE)
 
     def ready(url: str) -> None:
@@ -55,7 +53,7 @@ def api(place: Place, *, host: Host = DEFAULT_HOST, port: Port = DEFAULT_PORT, a
 def run(place: Place) -> None:
     """Run the background service: refill, reap, clean. Several may run; none leads."""
     settings = place.connected()
-    _log_as("run")
+    name_role("run")
     run_service(settings)
 
 
@@ -65,24 +63,5 @@ def work(place: Place) -> None:
     from workers.__main__ import main as run_worker  # noqa: PLC0415 (the worker loads rq, whose prefix is set first)
 
     settings = place.connected()
-    _log_as("work")
+    name_role("work")
     run_worker(settings)
-
-
-def refuse_busy(host: str, port: int) -> None:
-    """Make sure that somebody can listen there.
-
-    Raises:
-        InUse: another process does.
-    """
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        socket.create_server((host, port), family=family).close()
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise InUse(f"{host} port {port}", "another program") from error
-
-
-def _log_as(role: str) -> None:
-    """Name the role in each line of the log: under `up` all roles share one stream."""
-    structlog.contextvars.bind_contextvars(role=role)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 from pydantic import SecretStr
 
@@ -15,9 +15,11 @@ from dispatcher.cli.children import POLL_S
 from dispatcher.cli.exits import DONE
 from dispatcher.cli.fleet import Announcement, Fleet
 from dispatcher.cli.place import RUNNING_FILE, AsJson, Place, placed
-from dispatcher.cli.roles import DEFAULT_HOST, DEFAULT_PORT, Host, Port, refuse_busy
+from dispatcher.cli.roles import DEFAULT_HOST, DEFAULT_PORT, Host, Port
 from dispatcher.cli.screen import console, show_json
 from dispatcher.errors import InUse, SettingsError
+from dispatcher.http.listener import bound
+from dispatcher.log import name_role
 from dispatcher.settings import Settings
 from dispatcher.state_dir import hold_state_dir
 
@@ -43,7 +45,8 @@ def up(
         typer.Option(
             envvar=TOKEN_VARIABLE,
             show_envvar=True,
-            help="Bearer token of the API, user:<number>-<string>; repeatable.  [default: one in <state-dir>/token]",
+            show_default="one in <state-dir>/token",
+            help="Bearer token of the API, user:<number>-<string>; repeatable.",
         ),
     ] = None,
     simulator: Annotated[
@@ -60,7 +63,7 @@ def up(
         raise SettingsError("The simulator comes with a checkout of the project and is not installed; run it there.")
     with hold_state_dir(settings.state_dir):
         _await_port(settings, host, port)
-        structlog.contextvars.bind_contextvars(role="up")
+        name_role("up")
         fleet = Fleet(settings, host=host, port=port, workers=workers, with_simulator=simulator)
         tokens = [SecretStr(text) for text in token or ()]
 
@@ -68,7 +71,7 @@ def up(
             if as_json:
                 show_json(announcement)
             else:
-                _show_banner(settings, announcement, has_own_token=bool(tokens))
+                show_banner(settings, announcement, has_own_token=bool(tokens))
 
         code = fleet.run(tokens, announce)
     if code != DONE:
@@ -80,12 +83,13 @@ def _await_port(settings: Settings, host: str, port: int) -> None:
 
     Raises:
         InUse: another program listens there.
+        SettingsError: nobody can.
     """
     left_by_a_crash = settings.state_dir / RUNNING_FILE
     end_s = time.monotonic() + (CRASH_PATIENCE_S if left_by_a_crash.exists() else 0)
     while True:
         try:
-            refuse_busy(host, port)
+            bound(host, port).close()
         except InUse:
             if time.monotonic() >= end_s:
                 raise
@@ -99,7 +103,7 @@ def _simulator_is_here() -> bool:
     return find_spec("simulator") is not None or Path("simulator", "__main__.py").is_file()
 
 
-def _show_banner(settings: Settings, announcement: Announcement, *, has_own_token: bool) -> None:
+def show_banner(settings: Settings, announcement: Announcement, *, has_own_token: bool) -> None:
     """Say where it is and what to do first."""
     token_file = settings.state_dir / "token"
     bearer = "<your token>" if has_own_token else f"$(cat {token_file})"
@@ -107,7 +111,7 @@ def _show_banner(settings: Settings, announcement: Announcement, *, has_own_toke
     out.print(f"[bold green]pixverse-dispatcher serves[/] [bold]{announcement['url']}[/]\n")
     if not has_own_token:
         out.print(f"API token   {token_file}", markup=False)
-    out.print(f"Store       {announcement['redis_url']}", markup=False, soft_wrap=True)
+    out.print(f"Store       {without_password(announcement['redis_url'])}", markup=False, soft_wrap=True)
     if announcement["simulator"]:
         out.print(f"Simulator   {announcement['simulator']}", markup=False)
     out.print("\nRegister the first account (its Discord token, server and channel ids):\n")
@@ -119,3 +123,9 @@ def _show_banner(settings: Settings, announcement: Announcement, *, has_own_toke
         soft_wrap=True,
     )
     out.print("Then: dispatcher job submit 'a calm sea' --wait. Ctrl-C stops everything.", markup=False)
+
+
+def without_password(redis_url: str) -> str:
+    """A Redis URL as it may be shown: a screen is read, shared and photographed; ``--json`` is for programs."""
+    shown = re.sub(r"(?<=//)[^/]*@", "…@", redis_url)
+    return re.sub(r"(?<=[?&])(username|password)=[^&]*", r"\1=…", shown)

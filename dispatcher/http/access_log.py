@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dispatcher.http.errors import answer_for
@@ -45,7 +45,7 @@ class AccessLog:
             log.exception("request failed", method=scope["method"])
             if status is not None:
                 raise
-            await answer_for(error, Request(scope))(scope, receive, noting)
+            await answer_for(error)(scope, receive, noting)
         duration_ms = round((time.monotonic() - started) * 1000, 1)
         log.info("request", method=scope["method"], route=_pattern(scope), status=status, duration_ms=duration_ms)
 

@@ -76,20 +76,21 @@ def create_app(
 
 
 async def _told(request: Request, error: Exception) -> Response:
-    return answer_for(error, request)
+    del request
+    return answer_for(error)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     """Say no more than that: pydantic's own words would show the input."""
-    del error
-    return answer_for(HTTPException(400, "Request is not valid"), request)
+    del request, error
+    return answer_for(HTTPException(400, "Request is not valid"))
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == 405:  # noqa: PLR2004 (the status itself)
         # Each method is a route of its own, and the router names the methods of the first alone.
         error = HTTPException(405, error.detail, {"Allow": ", ".join(_methods_at(request))})
-    return answer_for(error, request)
+    return answer_for(error)
 
 
 def _methods_at(request: Request) -> list[str]:

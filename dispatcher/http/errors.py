@@ -1,7 +1,7 @@
 """What an error means over HTTP: one table, one shape: ``{"error": <sentence>, "code": <status>}``.
 
-No answer shows a secret: messages are built from fields that hold none, and the caller's own token is masked where a
-message quotes what the caller sent.
+No answer shows a secret: messages are built from fields that hold none, and what has the form of an API token is masked
+where a message quotes what the caller sent.
 
 Source: contract §1, "Error envelope".
 """
@@ -12,13 +12,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
 
 from dispatcher import errors
-from dispatcher.secrets import mask
+from dispatcher.registration import without_api_tokens
 
 RETRY_AFTER_S = 5
 CONFIGURATION_NOT_FOUND = "Configuration not found. To create configuration use pixverse/account/<channel>."
@@ -68,13 +67,13 @@ class Answer(Response):
         return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", errors="replace")
 
 
-def answer_for(error: Exception, request: Request) -> Answer:
+def answer_for(error: Exception) -> Answer:
     """Turn whatever was raised into an answer."""
     if isinstance(error, HTTPException):
-        return Answer(error.status_code, _without_token(str(error.detail), request), error.headers)
+        return Answer(error.status_code, without_api_tokens(str(error.detail)), error.headers)
     for kind, status, sentence in STATUSES:
         if isinstance(error, kind):
-            return Answer(status, _without_token(sentence or str(error), request), _headers(status))
+            return Answer(status, without_api_tokens(sentence or str(error)), _headers(status))
     return Answer(500, INTERNAL)
 
 
@@ -86,8 +85,3 @@ def _headers(status: int) -> dict[str, str]:
             return {"Retry-After": str(RETRY_AFTER_S)}
         case _:
             return {}
-
-
-def _without_token(message: str, request: Request) -> str:
-    token = request.headers.get("authorization", "").rpartition(" ")[2]
-    return message.replace(token, mask(SecretStr(token))) if token.startswith("user:") else message

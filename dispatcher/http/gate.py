@@ -39,6 +39,6 @@ class Gate:
                 header = request.headers.get("authorization")
                 request.state.user = await backend.do(backend.access.authenticate(header))
             except DispatcherError as error:
-                await answer_for(error, request)(scope, receive, send)
+                await answer_for(error)(scope, receive, send)
                 return
         await self.app(scope, receive, send)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -10,16 +9,15 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from dispatcher.errors import InUse, SettingsError
 from dispatcher.http.app import create_app
 from dispatcher.http.backend import Storing, store_plainly
+from dispatcher.http.listener import bound, url_of
+from dispatcher.http.protocol import ContractProtocol
 from dispatcher.secrets import SecretKeys
 from dispatcher.settings import Settings
 
-BACKLOG = 2048
 GRACE_S = 10
 """How long calls in flight may go on after SIGTERM."""
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class _Server(uvicorn.Server):
@@ -69,10 +67,11 @@ def serve(
         SettingsError: the address cannot be bound, or the settings do not allow to serve.
     """
     app = create_app(settings, secret_keys=secret_keys, storing=storing)
-    with _bound(host, port) as listener:
-        url = _url(listener)
+    with bound(host, port) as listener:
+        url = url_of(listener)
         config = uvicorn.Config(
             app,
+            http=ContractProtocol,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -82,19 +81,3 @@ def serve(
             timeout_graceful_shutdown=GRACE_S,
         )
         _Server(config, lambda: ready(url) if ready else None).run(sockets=[listener])
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except (OSError, OverflowError) as error:
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            raise InUse(f"{host} port {port}", "another program") from error
-        raise SettingsError(f"{host} port {port} cannot be bound: {error}; choose another by --port.") from error
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    reachable = _ANY.get(host, host)
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

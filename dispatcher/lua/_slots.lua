@@ -19,7 +19,7 @@ local function capacity(pool, channel)
   local state, max_jobs, cooling, streak =
     fields(account_key(pool, channel), 'state', 'max_jobs', 'cooling_until_ms', 'pinned_streak')
   local used = redis.call('ZCARD', slots_key(pool, channel))
-  local room = state == 'active' and (tonumber(cooling) or 0) <= now and used < tonumber(max_jobs)
+  local room = state == 'active' and (tonumber(cooling) or 0) <= now and used < (tonumber(max_jobs) or 0)
   return room, used, tonumber(streak) or 0
 end
 

@@ -2,7 +2,7 @@
 -- KEYS  [1] namespace
 -- ARGV  [1] ttl_ms  [2] job  [3] token  [4] execution: RQ's execution id  [5] owner: the worker's name
 -- Returns {'stale'} | {'done'} (the job is final and holds no slot, or is unknown)
---       | {'start' | 'lookup' | 'adopt' | 'watch' | 'same', lease, record, account}, the last three as flat lists
+--       | {'start' | 'lookup' | 'adopt' | 'watch' | 'same', lease, record, account, now_ms}; the three are flat lists
 -- Safe to run twice: the same execution is told `same` with the state as it stands.
 -- needs: record slots
 
@@ -26,4 +26,4 @@ if bound == '' then
 end
 extend(job, ttl_ms)
 return { verdict, redis.call('HGETALL', lease_key(job)), redis.call('HGETALL', job_key(job)),
-  redis.call('HGETALL', account_key(pool, channel)) }
+  redis.call('HGETALL', account_key(pool, channel)), int(now) }

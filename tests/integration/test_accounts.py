@@ -8,8 +8,9 @@ from pydantic import SecretStr
 from dispatcher.accounts import Accounts
 from dispatcher.connection import AsyncStore, Store
 from dispatcher.errors import AccountConflict, AccountNotFound, RequestInvalid, SecretError
-from dispatcher.jobs import Jobs, Options
+from dispatcher.jobs import Jobs
 from dispatcher.models import CreateSingle
+from dispatcher.options import Options
 from dispatcher.plan import carry_out, carry_out_async
 from dispatcher.secrets import SecretKeys
 from dispatcher.settings import Settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import signal
 import subprocess
 import sys
@@ -10,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher import cli as program
 from dispatcher import errors
+from dispatcher.cli import program
 from dispatcher.cli.exits import EXIT_CODES, exit_code_of
 from dispatcher.connection import Store
 from dispatcher.embedded import EmbeddedStore
@@ -173,3 +174,43 @@ def test_ctrl_c_is_exit_130_without_a_traceback(cli: Cli, store: Store) -> None:
 
         _, said = waiting.communicate()
     assert (waiting.returncode, said) == (130, "")
+
+
+@pytest.mark.parametrize("module", ["pydantic", "redis", "typer", "dispatcher.cli.program"])
+def test_ctrl_c_while_the_program_loads_shows_no_traceback(tmp_path: Path, module: str) -> None:
+    """An import of this name is met by the signal, as by a person's hand."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class CtrlC:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, CtrlC())\n"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "dispatcher", "--version"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == -signal.SIGINT  # which a shell shows as 130
+    assert (ended.stdout, ended.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_role_that_is_stopped_ends_with_0_as_the_table_says(cli: Cli, number: signal.Signals) -> None:
+    del cli  # it names the store in the environment
+    with subprocess.Popen([sys.executable, "-m", "dispatcher", "run"], stderr=subprocess.PIPE, text=True) as service:
+        assert service.stderr is not None
+        while "service started" not in service.stderr.readline():
+            assert service.poll() is None
+
+        service.send_signal(number)
+
+        service.communicate()
+    operations = Path(__file__).parents[2].joinpath("docs/operations.md").read_text()
+    assert service.returncode == 0
+    assert "SIGTERM and Ctrl-C both end them with 0" in operations

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import typer
 
-from dispatcher.cli import app
+from dispatcher.cli.program import app
 from tests.support.cli import Cli
 
 
@@ -38,6 +38,25 @@ def test_help_has_an_example_of_its_own_command(bare_cli: Cli, path: tuple[str, 
 
     assert outcome.code == 0
     assert " ".join(("Example: dispatcher", *path)) in " ".join(outcome.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("path", "default"),
+    [
+        (("up",), "one in <state-dir>/token"),
+        (("job", "list"), "./dispatcher.toml"),
+        (("job", "list"), "the setting, else the embedded store that runs"),
+        (("job", "list"), "{pxd}"),
+    ],
+)
+def test_help_tells_the_default(
+    bare_cli: Cli, monkeypatch: pytest.MonkeyPatch, path: tuple[str, ...], default: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+
+    shown = " ".join(bare_cli(*path, "--help").stdout.split())
+
+    assert f"[default: ({default})]" in shown
 
 
 @pytest.mark.parametrize(

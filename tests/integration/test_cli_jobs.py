@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from dispatcher.connection import Store
 from tests.support.cli import Cli
+
+
+@pytest.fixture
+def completed_job(cli: Cli, store: Store) -> str:
+    """Id of a job whose record says that it is completed."""
+    job_id = str(cli("job", "submit", "a calm sea", "--json").data["id"])
+    store.client.hset(store.keys.job(job_id), "status", "completed")
+    return job_id
 
 
 def test_a_submitted_job_waits_for_an_account(cli: Cli) -> None:
@@ -42,6 +51,10 @@ def test_every_option_of_a_request_reaches_the_job(cli: Cli) -> None:
         ["--max-jobs", "11"],
         ["--priority", "101"],
         ["--deadline-s", "0"],
+        ["--deadline-s", "nan"],
+        ["--deadline-s", "inf"],
+        ["--channel", ""],
+        ["--reply-url", "nowhere"],
         ["--kind", "create", "--seed", "1"],
     ],
 )
@@ -114,6 +127,27 @@ def test_only_a_completed_job_can_be_downloaded(cli: Cli, tmp_path: Path) -> Non
 
     assert outcome.code == 4
     assert "expected completed" in outcome.stderr
+
+
+@pytest.mark.parametrize("kind", ["a file", "under a file"])
+def test_a_folder_that_cannot_be_used_is_exit_2(cli: Cli, completed_job: str, tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "videos"
+    file.write_text("kept")
+
+    outcome = cli("job", "download", completed_job, "--to", str(file if kind == "a file" else file / "more"))
+
+    assert outcome.code == 2
+    assert "cannot be used" in outcome.stderr
+    assert "defect" not in outcome.stderr
+    assert file.read_text() == "kept"
+
+
+def test_a_redis_url_that_is_none_is_exit_2_and_keeps_the_password(cli: Cli) -> None:
+    outcome = cli("job", "list", "--redis-url", "redis://:hunter2/x@127.0.0.1:6379/0")
+
+    assert (outcome.code, outcome.stdout) == (2, "")
+    assert "percent-encode the password" in outcome.stderr
+    assert "hunter2" not in outcome.stderr
 
 
 def test_users_see_their_own_jobs_alone(cli: Cli) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
+from structlog.testing import capture_logs
 
 from dispatcher import (
     AccountNotFound,
@@ -20,13 +25,16 @@ from dispatcher import (
     JobNotFound,
     JobStateError,
     RequestInvalid,
+    SettingsError,
+    StoreReplyError,
     StoreUnavailable,
     WaitTimeout,
 )
-from dispatcher.connection import Call, Store
+from dispatcher.connection import Call, Store, command
 from dispatcher.events import reader_of
 from dispatcher.handoff import QUEUE, DeliveryId
-from dispatcher.models import Message
+from dispatcher.leases import Assignment
+from dispatcher.models import Message, Request
 from dispatcher.replies import entropy
 from dispatcher.settings import Settings
 from dispatcher.slots import Slots
@@ -57,7 +65,7 @@ def settle_all(store: Store, settings: Settings) -> None:
     key = f"{settings.namespace}:rq:queue:{QUEUE}"
     while delivery := store.client.rpop(key):
         assignment = store.do(slots.claim(DeliveryId.parse(str(delivery)), execution="e", owner="w"))
-        assert assignment is not None
+        assert isinstance(assignment, Assignment)
         store.do(slots.settle(assignment.lease, "completed", message=Message(messageId="5", content="done")))
 
 
@@ -138,6 +146,10 @@ def test_enqueue_many_keeps_the_order(client: Client) -> None:
         ({"deadline_s": 0}, "deadline_s"),
         ({"idempotency_key": ""}, "idempotency_key"),
         ({"idempotency_key": "x" * 256}, "idempotency_key"),
+        ({"priority": 1.5}, "priority"),
+        ({"idempotency_key": "\ud83d"}, "idempotency_key"),
+        ({"deadline_s": math.nan}, "deadline_s"),
+        ({"channel": ""}, "channel"),
     ],
 )
 def test_an_option_out_of_range_is_refused_before_anything_is_stored(
@@ -170,6 +182,10 @@ def test_a_bad_request_says_what_is_wrong(values: dict[str, object], message: st
 def test_what_is_no_request_is_refused(client: Client) -> None:
     with pytest.raises(RequestInvalid):
         client.enqueue({"prompt": "x"})  # type: ignore[arg-type]  # the point of the test
+    with pytest.raises(RequestInvalid):
+        client.enqueue_many([single(), Request()])
+
+    assert client.jobs() == []
 
 
 def test_jobs_are_listed_newest_first_in_pages_that_join_without_gap(client: Client) -> None:
@@ -191,6 +207,55 @@ def test_jobs_are_listed_by_status_and_before_an_instant(client: Client) -> None
     assert [job.id for job in client.jobs("cancelled")] == [first.id]
     assert [job.id for job in client.jobs("created")] == [second.id]
     assert client.jobs(before=first.created) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"status": "nope"}, "status"),
+        ({"limit": "x"}, "limit"),
+        ({"limit": -1}, "limit"),
+        ({"before": 5}, "before"),
+        ({"before": datetime.min}, "before"),  # noqa: DTZ901 (a zone would make it an instant)
+    ],
+)
+def test_a_list_that_cannot_be_asked_for_is_refused(client: Client, asked: dict[str, Any], field: str) -> None:
+    with pytest.raises(RequestInvalid) as refused:
+        client.jobs(**asked)
+
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("priority", "1.5"), ("request", "[]"), ("request", "{"), ("status", "odd"), ("created_ms", "9" * 30)],
+)
+def test_a_record_that_cannot_be_read_is_left_out_of_lists_and_told_by_itself(
+    client: Client, store: Store, name: str, value: str
+) -> None:
+    bad, good = client.enqueue(single("bad")), client.enqueue(single("good"))
+    store.client.hset(store.keys.job(bad.id), name, value)
+
+    with capture_logs() as logs:
+        listed = client.jobs()
+
+    assert [job.id for job in listed] == [good.id]
+    assert [(line["event"], line["job_id"]) for line in logs] == [("job record unreadable", bad.id)]
+    with pytest.raises(StoreReplyError, match=bad.id):
+        client.get(bad.id)
+
+
+def test_a_record_without_a_field_is_left_out_of_lists(client: Client, store: Store) -> None:
+    job = client.enqueue(single())
+    store.client.hdel(store.keys.job(job.id), "priority")
+
+    assert client.jobs() == []
+
+
+def test_an_id_that_no_text_can_have_is_not_found(client: Client) -> None:
+    for call in (client.get, client.cancel, client.wait):
+        with pytest.raises(JobNotFound):
+            call("\ud83d")
 
 
 def test_cancel_ends_a_waiting_job_and_leaves_a_final_one_alone(client: Client) -> None:
@@ -284,3 +349,75 @@ def test_no_store_is_said_in_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_store_that_is_away_is_said_and_nothing_hangs() -> None:
     with Client("redis://127.0.0.1:1/0") as client, pytest.raises(StoreUnavailable):
         client.enqueue(single())
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize("user", [0, -5, True, "1:discord:x"])
+def test_a_client_of_no_user_is_refused(settings: Settings, kind: type[Client | AsyncClient], user: Any) -> None:
+    with pytest.raises(RequestInvalid, match="user"):
+        kind(settings.redis_url, user=user)
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_client_of_no_redis_url_says_so(kind: type[Client | AsyncClient]) -> None:
+    with pytest.raises(SettingsError, match="redis_url is no redis://"):
+        kind("foo")
+
+
+def test_a_client_does_not_show_its_password() -> None:
+    with Client("redis://:hunter2@127.0.0.1:1/0") as client:
+        assert "hunter2" not in repr(vars(client))
+
+
+def test_a_refused_connection_is_told_in_one_sentence_with_one_full_stop() -> None:
+    with Client("redis://127.0.0.1:1/0") as client, pytest.raises(StoreUnavailable) as told:
+        client.jobs()
+
+    assert ".." not in str(told.value)
+    assert ". Is it running" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "error"),
+    [
+        ("SET", ("key", True), redis.DataError),
+        ("GET", (), redis.ResponseError),
+        ("ZRANGE", ("key", "x", "y"), redis.ResponseError),
+        ("ZRANGE", ("key", 0, 1, "WITHOUT"), redis.ResponseError),
+    ],
+)
+def test_a_command_called_wrongly_is_our_defect_and_no_absent_store(
+    store: Store, name: str, args: tuple[Any, ...], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        store.do(command(name, *args, read=str))
+
+
+def test_a_call_whose_connection_was_cut_is_repeated_and_stored_once(client: Client, store: Store) -> None:
+    client.enqueue(single("before"))
+    store.client.client_kill_filter(_type="normal", skipme=True)
+
+    client.enqueue(single("after"))
+
+    assert [job.prompt for job in client.jobs()] == ["after", "before"]
+
+
+async def test_a_thousand_calls_at_once_wait_for_a_connection(async_client: AsyncClient) -> None:
+    jobs = await asyncio.gather(*(async_client.enqueue(single(str(n))) for n in range(1000)))
+
+    assert len({job.id for job in jobs}) == 1000
+
+
+def test_a_batch_outlives_scripts_that_were_flushed(client: Client, store: Store) -> None:
+    store.client.script_flush()
+
+    assert len(client.enqueue_many([single(str(n)) for n in range(20)])) == 20
+
+
+def test_a_fault_of_the_data_is_no_store_that_is_away(client: Client, store: Store) -> None:
+    store.client.set(store.keys.of("jobs", "1"), "not a list")
+
+    with pytest.raises(StoreReplyError):
+        client.enqueue(single())
+
+    store.client.delete(store.keys.of("jobs", "1"))

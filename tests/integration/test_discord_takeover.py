@@ -6,15 +6,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 
 from dispatcher.errors import LeaseLost
 from simulator.process import running
 from tests.support.discord_world import World
-from tests.support.ledger import MemoryLedger, now_ms, play
-from workers.upstream import Ended, Outcome
+from tests.support.ledger import MemoryLedger, account_of, now_ms, play
+from workers.upstream import Ended, Outcome, PassedOn, Refused
 
 
 @pytest.fixture(scope="module")
@@ -107,12 +106,58 @@ async def test_a_submission_that_never_left_is_named_not_started_after_the_whole
     assert world.accepted() == 0
 
 
+@pytest.mark.parametrize("redis_ahead_ms", [-30_000, -2600, -2200, 1500, 2200, 5000])
+async def test_a_lookup_in_a_new_process_allows_for_the_gap_between_the_clocks(
+    world: World, redis_ahead_ms: int
+) -> None:
+    ledger = world.ledger("seconds=1 ack=0.5")
+    ledger.redis_ahead_ms = redis_ahead_ms
+    successor = await killed_when(world, ledger, world.accepted)
+
+    assert_completed_with_own_file(world, await play(world.discord(), successor))
+
+
+@pytest.mark.parametrize("redis_ahead_ms", [-2600, -2200, 2200, 2600])
+async def test_a_start_allows_for_a_small_gap_between_the_clocks(world: World, redis_ahead_ms: int) -> None:
+    discord = world.discord()
+    for _ in range(3):
+        ledger = world.ledger("seconds=0.2 ack=0", prompt=f"take {_}")
+        ledger.redis_ahead_ms = redis_ahead_ms
+        ledger.claimed_ms += redis_ahead_ms
+
+        outcome = await play(discord, ledger)
+
+        assert isinstance(outcome, Ended)
+        assert outcome.status == "completed", outcome
+
+
+async def test_a_lookup_knows_as_whom_the_job_was_submitted_though_the_account_has_another_token_now() -> None:
+    with running() as open_url:
+        world = World(open_url)
+        ledger = world.ledger("seconds=1 ack=0.5")
+        successor = await killed_when(world, ledger, world.accepted)
+        successor.account = account_of(world.channel, token="the-token-of-somebody-else")
+
+        assert_completed_with_own_file(world, await play(world.discord(), successor))
+        await world.close()
+
+
+@pytest.mark.parametrize("state", ["C", "A"])
+async def test_a_kind_that_this_version_does_not_know_is_left_to_another_worker(world: World, state: str) -> None:
+    ledger = world.ledger("seconds=30 ack=0")
+    if state == "A":
+        ledger = await killed_when(world, ledger, lambda: ledger.lease.state == "A")
+    ledger.job = ledger.job.model_copy(update={"kind": "animate"})
+
+    with pytest.raises(PassedOn):
+        await play(world.discord(), ledger)
+
+
 async def test_a_lookup_counts_its_window_from_the_submission_and_not_from_its_own_start(world: World) -> None:
     ledger = world.ledger()
     await ledger.submitting()
+    ledger._lease = replace(ledger.lease, submitted_ms=now_ms() - 60_000)
     successor = ledger.redelivered()
-    claimed = datetime.fromtimestamp((successor.lease.submitted_ms or 0) / 1000 + 60, UTC)
-    successor.job = successor.job.model_copy(update={"updated": claimed})
 
     async with asyncio.timeout(10):  # the whole window is 22 s and more
         outcome = await play(world.discord(), successor)
@@ -125,7 +170,6 @@ async def test_a_lookup_does_not_take_the_answer_of_a_job_that_was_sent_much_lat
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.upstream.discord.client._ANSWER_LATEST_S", 0.5)
-    monkeypatch.setattr("workers.upstream.discord.client.SKEW_MS", 100)
     lost = world.ledger()
     await lost.submitting()
     lost._lease = replace(lost.lease, submitted_ms=now_ms() - 60_000)
@@ -173,18 +217,15 @@ async def test_a_token_that_is_revoked_ends_the_job_for_its_caller_and_the_chann
     assert "401" in (ledger.error or "")
 
 
-async def test_the_token_in_force_at_the_permit_is_the_one_that_submits_and_reads(world: World) -> None:
+async def test_a_token_that_changed_since_the_claim_is_not_submitted_with_but_leased_anew(world: World) -> None:
     ledger = world.ledger("seconds=0.3")
     ledger.account_at_permit = ledger.account.model_copy(update={"sealed": "a-newer-token", "secret_version": "2"})
-    entered = ledger.submitting
 
-    async def rotated() -> object:
-        declare(world, "a-newer-token")
-        return await entered()
+    outcome = await play(world.discord(), ledger)
 
-    ledger.submitting = rotated  # type: ignore[method-assign, assignment]
-
-    assert_completed_with_own_file(world, await play(world.discord(), ledger))
+    assert isinstance(outcome, Refused)
+    assert (outcome.counted, outcome.disable, outcome.cool_s) == (False, False, 0)
+    assert world.accepted() == 0
 
 
 async def test_a_lost_lease_ends_the_delivery_at_its_next_word(world: World) -> None:

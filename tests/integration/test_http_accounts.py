@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from dispatcher.accounts import Accounts
 from dispatcher.connection import Store
-from dispatcher.jobs import Jobs, Options
+from dispatcher.jobs import Jobs
 from dispatcher.models import CreateSingle
+from dispatcher.options import Options
 from dispatcher.settings import Settings
 from tests.support.api import (
     ACCOUNTS,
@@ -88,7 +89,9 @@ CASES: list[tuple[dict[str, Any], str]] = [
             (int(CHANNEL), CHANNEL),
             (0, "0"),
             (True, "true"),
-            ([CHANNEL], f'["{CHANNEL}"]'),
+            ([CHANNEL], "[…]"),
+            ({CHANNEL: discord_token()}, "{…}"),
+            ("a" * 41, f"{'a' * 40}…"),
         ]
     ),
     ({"server": int(SERVER)}, f"Required param channel ({CHANNEL}) is not valid Discord channel id"),
@@ -196,7 +199,7 @@ async def test_a_number_too_large_is_quoted_as_it_was_sent(api: httpx.AsyncClien
 
     answer = await api.post(PATH, content=text, headers={"Content-Type": "application/json"})
 
-    shown = sent if len(sent) <= 200 else f"{sent[:200]}…"
+    shown = sent if len(sent) <= 40 else f"{sent[:40]}…"
     assert answer.json() == refusal(f"Required param maxJobs {shown} can't be more that 10")
 
 
@@ -294,6 +297,26 @@ async def test_an_api_token_in_the_wrong_place_is_not_echoed(api: httpx.AsyncCli
 
     assert in_body.status_code == in_path.status_code == 400
     assert user_token not in in_body.text + in_path.text
+
+
+@pytest.mark.parametrize("before", range(40))
+async def test_no_part_of_a_token_is_echoed_where_a_long_value_is_cut(
+    api: httpx.AsyncClient, user_token: str, before: int
+) -> None:
+    for secret in (user_token, user_token[:-5], discord_token(), discord_token()[:-5]):
+        answer = await api.post(PATH, json=account_body("a" * before + secret))
+
+        middle = secret[12:]  # without the user's number, and what a mask shows
+        assert answer.status_code == 400
+        assert not [start for start in range(len(middle) - 4) if middle[start : start + 4] in answer.text]
+
+
+async def test_no_token_is_echoed_out_of_a_list(api: httpx.AsyncClient) -> None:
+    escaped_in_json = 'x"y\\z.secretdiscordtoken'
+
+    answer = await api.post(PATH, json={**account_body(discord=escaped_in_json), "channel": [escaped_in_json]})
+
+    assert answer.json() == refusal("Required param channel ([…]) is not valid Discord channel id")
 
 
 @pytest.mark.parametrize("discord", ["two words", "line\nbreak", "ümlaut-token", "nul\0"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import signal
 import socket
 from pathlib import Path
@@ -11,7 +12,7 @@ import requests
 from pydantic import SecretStr
 
 from dispatcher.connection import Store
-from dispatcher.errors import InUse
+from dispatcher.errors import InUse, SettingsError
 from dispatcher.http.server import serve
 from dispatcher.settings import Settings
 from tests.support.api import ACCOUNTS, CHANNEL, account_body, api_process, discord_token, new_key_text
@@ -69,6 +70,78 @@ def test_odd_request_lines_get_no_500(live_api: str, user_token: str, request_he
     assert user_token not in answer
 
 
+def exchange(url: str, *sent: bytes) -> tuple[str, bytes]:
+    """Send bytes as they are; the answer's head and body."""
+    address = urlsplit(url)
+    with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=10) as connection:
+        for part in sent:
+            connection.sendall(part)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return head.decode(), body
+
+
+NO_HTTP = {"error": "Request is not valid HTTP", "code": 400}
+HEAD_TOO_LARGE = {"error": "Request head is larger than 65536 bytes", "code": 431}
+
+
+@pytest.mark.parametrize(
+    ("request_head", "refusal"),
+    [
+        (b"FOO / HTTP/1.1\r\nHost: x\r\n\r\n", NO_HTTP),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n", NO_HTTP),
+        (b"no http at all\r\n\r\n", NO_HTTP),
+        (b"GET /" + b"a" * 65_536 + b" HTTP/1.1\r\nHost: x\r\n\r\n", HEAD_TOO_LARGE),
+        (b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 65_536 + b"\r\n\r\n", HEAD_TOO_LARGE),
+        (b"GET /livez HTTP/1.1\r\n" + b"X: aaaa\r\n" * 13_200 + b"\r\n", HEAD_TOO_LARGE),
+    ],
+    ids=["method", "content-length", "words", "address", "one-header", "many-headers"],
+)
+def test_what_is_refused_before_it_is_a_request_has_the_contracts_shape_too(
+    live_api: str, request_head: bytes, refusal: dict[str, object]
+) -> None:
+    head, body = exchange(live_api, request_head)
+
+    assert head.startswith(f"HTTP/1.1 {refusal['code']} ")
+    assert "content-type: application/json" in head
+    assert f"content-length: {len(body)}" in head
+    assert json.loads(body) == refusal
+
+
+def test_a_header_that_never_ends_is_not_kept(live_api: str) -> None:
+    address = urlsplit(live_api)
+    with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=10) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nX: ")
+
+        with pytest.raises(OSError, match=r"reset|[Bb]roken pipe"):  # noqa: PT012 (which of the sends meets it is chance)
+            for _ in range(1000):
+                connection.sendall(b"a" * 65_536)
+
+
+def test_a_large_head_within_the_bound_and_pipelined_calls_are_served(live_api: str) -> None:
+    large = b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 65_000 + b"\r\n\r\n"
+    last = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+    head, body = exchange(live_api, large, large + large + last)
+
+    assert head.startswith("HTTP/1.1 200 ")
+    assert body.count(b'{"status":"alive"}') == 4
+
+
+def test_each_line_of_the_log_is_json_whatever_a_caller_sends(keyed_settings: Settings, store: Store) -> None:
+    with api_process(keyed_settings) as (url, process):
+        exchange(url, b"FOO / HTTP/1.1\r\n\r\n")
+        upgrade = b"Connection: close, upgrade\r\nUpgrade: websocket\r\n"
+        exchange(url, b"GET /livez HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n")
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=30)
+
+    lines = [json.loads(line) for line in log.splitlines()]
+    said = {line["said"]: line["logger"] for line in lines if line["event"] == "library speaks"}
+    assert said["Invalid HTTP request received."] == "uvicorn.error"
+    assert said["Unsupported upgrade request."] == "uvicorn.error"
+
+
 def test_bytes_beyond_ascii_in_the_authorization_header_are_unauthorized(live_api: str) -> None:
     answer = httpx.get(f"{live_api}{ACCOUNTS}", headers=[(b"Authorization", b"Bearer user:1-\xff\xfe")])
 
@@ -104,3 +177,11 @@ def test_an_address_in_use_is_told_in_one_sentence(tmp_path: Path) -> None:
 
         with pytest.raises(InUse, match=f"127.0.0.1 port {port} is in use"):
             serve(settings, host="127.0.0.1", port=port)
+
+
+@pytest.mark.parametrize("host", ["300.1.1.1", "203.0.113.1", "a..b", "::zz"])
+def test_an_address_that_is_none_of_ours_is_told_in_one_sentence(tmp_path: Path, host: str) -> None:
+    settings = Settings(redis_url="redis://127.0.0.1:1", secret_keys=SecretStr(new_key_text()), state_dir=tmp_path)
+
+    with pytest.raises(SettingsError, match=r"cannot be bound .+; choose another by --host"):
+        serve(settings, host=host, port=0)

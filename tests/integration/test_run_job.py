@@ -9,20 +9,23 @@ from typing import Any
 
 import pytest
 
-from dispatcher.connection import AsyncStore, Store
+from dispatcher.connection import AsyncStore, Store, open_async_store
+from dispatcher.errors import StoreReplyError
 from dispatcher.handoff import QUEUE, DeliveryId
-from dispatcher.jobs import Jobs, Options
+from dispatcher.jobs import Jobs
 from dispatcher.models import CreateSingle, Job, Message
+from dispatcher.options import Options
 from dispatcher.settings import Settings
 from dispatcher.slots import Slots
 from tests.support.fleet import Fleet
 from workers import context
+from workers.__main__ import hand_over
 from workers.context import JobFailed, WorkerContext
 from workers.execution import Execution, current_execution
-from workers.ledger import Gates
+from workers.ledger import DeliveryLedger, Gates
 from workers.renewal import Renewal
 from workers.run import run_job
-from workers.upstream import Ended, Ledger, Outcome, Refused
+from workers.upstream import Ended, Ledger, Outcome, PassedOn, Refused
 
 CHANNEL = "1197013797467074001"
 POOL = "1:discord"
@@ -276,6 +279,51 @@ async def test_a_fault_of_ours_leaves_the_lease_to_the_reaper(desk: Desk) -> Non
     assert desk.renewal.deliveries() == []
 
 
+async def test_a_delivery_whose_record_cannot_be_read_fails_once_and_frees_its_slot(desk: Desk) -> None:
+    job, delivery = desk.enqueue()
+    desk.store.client.hset(desk.store.keys.job(job.id), "priority", "1.5")
+
+    with pytest.raises(JobFailed):
+        await run_job(delivery)
+    await run_job(delivery)
+
+    status, error = desk.store.client.hmget(desk.store.keys.job(job.id), "status", "error")
+    assert status == "failed"
+    assert "record is unreadable" in str(error)
+    assert (desk.state_of(job), desk.used(), desk.upstream.seen) == (None, 0, [])
+
+
+@pytest.mark.parametrize("state", ["S", "U", "A"])
+async def test_a_submitted_job_whose_record_cannot_be_read_fails_and_keeps_its_slot(desk: Desk, state: str) -> None:
+    desk.upstream.play = for_ever
+    job, delivery = desk.enqueue()
+    running = asyncio.create_task(run_job(delivery))
+    await until(lambda: desk.state_of(job) == "A")
+    Fleet(desk.store).yield_(job.id)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    desk.store.client.hset(desk.store.keys.lease(job.id), "state", state)
+    desk.store.client.hset(desk.store.keys.job(job.id), "priority", "1.5")
+
+    with pytest.raises(JobFailed):
+        await run_job(desk.next_delivery())
+
+    assert desk.store.client.hget(desk.store.keys.job(job.id), "status") == "failed"
+    assert (desk.state_of(job), desk.used()) == ("D", 1)
+    assert desk.store.client.zscore(desk.store.keys.of("deadlines"), job.id) is not None
+
+
+async def test_a_delivery_whose_account_cannot_be_read_fails_and_names_no_value(desk: Desk) -> None:
+    job, delivery = desk.enqueue()
+    desk.store.client.hset(desk.store.keys.account(POOL, CHANNEL), "max_jobs", "hunter2")
+
+    with pytest.raises(JobFailed):
+        await run_job(delivery)
+
+    ended = desk.read(job)
+    assert (ended.status, ended.error) == ("failed", "Its record is unreadable: its account: max_jobs")
+
+
 async def test_an_overdue_job_fails_at_once_and_its_slot_is_free_when_the_upstream_ends(desk: Desk) -> None:
     ends = asyncio.Event()
 
@@ -325,6 +373,134 @@ async def test_the_second_job_of_a_channel_is_let_in_when_the_first_is_answered(
 
     assert sorted(inside) == sorted([first.id, second.id])
     assert {desk.read(job).status for job in (first, second)} == {"completed"}
+
+
+async def test_what_this_worker_lacks_is_passed_on_with_its_slot_and_uncounted(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lacks_a_key(ledger: Ledger) -> Outcome:
+        await ledger.submitting()
+        await ledger.accepted("remote-1")
+        raise PassedOn("the key k2 is not configured")
+
+    monkeypatch.setattr("workers.run.PASS_ON_PAUSE_S", 0)
+    desk.upstream.play = lacks_a_key
+    job, delivery = desk.enqueue()
+
+    await run_job(delivery)
+
+    assert (desk.state_of(job), desk.used()) == ("A", 1)
+    assert desk.next_delivery() != delivery
+    assert desk.store.client.hget(desk.store.keys.job(job.id), "redeliveries") == "0"
+
+
+async def test_a_renewal_that_meets_a_job_just_settled_takes_nothing_from_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conclude = DeliveryLedger.conclude
+
+    async def overlapped(ledger: DeliveryLedger, outcome: Outcome) -> str:
+        status = await conclude(ledger, outcome)
+        desk.renewal.give_up(ledger.lease.delivery)
+        await asyncio.sleep(0)
+        return status
+
+    async def fails(ledger: Ledger) -> Outcome:
+        return Ended(status="failed", error="the bot says: no")
+
+    monkeypatch.setattr(DeliveryLedger, "conclude", overlapped)
+    desk.upstream.play = fails
+    _, delivery = desk.enqueue()
+
+    with pytest.raises(JobFailed):
+        await run_job(delivery)
+
+
+async def test_a_job_whose_answer_was_lost_does_not_hold_the_next_one_beyond_its_window(desk: Desk) -> None:
+    inside: list[str] = []
+
+    async def loses_the_first(ledger: Ledger) -> Outcome:
+        await ledger.submitting()
+        inside.append(ledger.job.id)
+        if len(inside) == 1:
+            await ledger.unknown()
+            await asyncio.Event().wait()
+        return Ended(status="failed", error="enough")
+
+    desk.upstream.play = loses_the_first
+    (lost, delivery), (_, another) = desk.enqueue("one"), desk.enqueue("two")
+    first = asyncio.create_task(run_job(delivery))
+    await until(lambda: desk.state_of(lost) == "U")
+    second = asyncio.create_task(run_job(another))
+    await until(lambda: len(desk.upstream.seen) == 2)
+
+    desk.store.client.zadd(desk.store.keys.of("submitting", POOL, CHANNEL), {lost.id: 1000})
+
+    with pytest.raises(JobFailed):
+        await asyncio.wait_for(second, 20)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_a_fault_of_one_pass_does_not_end_the_renewals(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = 0
+
+    def breaks(_: Renewal) -> None:
+        nonlocal passes
+        passes += 1
+        raise StoreReplyError("renew", "what is this")
+
+    monkeypatch.setattr(Renewal, "renew", breaks)
+    desk.renewal._heartbeat_s = 0.01
+    desk.renewal.start()
+
+    await until(lambda: passes > 2)
+    desk.renewal.stop()
+
+
+async def test_a_stop_does_not_wait_for_a_store_that_is_away(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.upstream.play = for_ever
+    job, delivery = desk.enqueue()
+    running = asyncio.create_task(run_job(delivery))
+    await until(lambda: desk.state_of(job) == "A")
+    monkeypatch.setattr("workers.__main__.SUBMISSION_ENDS_S", 0.3)
+    away = open_async_store("redis://127.0.0.1:1/0", desk.store.keys.namespace)
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(hand_over(away, desk.slots, desk.renewal), 20)
+
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await away.close()
+
+
+async def test_a_stop_yields_at_once_what_is_accepted_and_later_what_is_in_flight(desk: Desk) -> None:
+    may_answer = asyncio.Event()
+
+    async def answers_late(ledger: Ledger) -> Outcome:
+        await ledger.submitting()
+        await may_answer.wait()
+        await ledger.accepted(f"remote-{ledger.job.id}")
+        await asyncio.Event().wait()
+        raise AssertionError("nothing sets it")
+
+    desk.upstream.play = for_ever
+    accepted, delivery = desk.enqueue("one")
+    running = [asyncio.create_task(run_job(delivery))]
+    await until(lambda: desk.state_of(accepted) == "A")
+    desk.upstream.play = answers_late
+    in_flight, another = desk.enqueue("two")
+    running.append(asyncio.create_task(run_job(another)))
+    await until(lambda: desk.state_of(in_flight) == "S")
+
+    stop = asyncio.create_task(hand_over(context.current().store, desk.slots, desk.renewal))
+    await until(running[0].done)
+    assert (desk.state_of(in_flight), running[1].done()) == ("S", False)
+    may_answer.set()
+    await asyncio.wait_for(stop, 20)
+
+    await asyncio.gather(*running)
+    assert (desk.state_of(accepted), desk.state_of(in_flight), desk.used()) == ("A", "A", 2)
 
 
 async def test_progress_is_shown_once_a_change(desk: Desk) -> None:

@@ -20,9 +20,10 @@ from dispatcher.cleaner import Cleaner
 from dispatcher.connection import AsyncStore, Store, open_async_store
 from dispatcher.embedded import EmbeddedStore
 from dispatcher.errors import StoreUnavailable
-from dispatcher.jobs import Jobs, Options
+from dispatcher.jobs import Jobs
 from dispatcher.loop import Loop
 from dispatcher.models import CreateSingle, Job
+from dispatcher.options import Options
 from dispatcher.plan import carry_out
 from dispatcher.reaper import Reaper
 from dispatcher.refiller import INTERVAL_S, Refiller

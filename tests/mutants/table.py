@@ -37,7 +37,11 @@ MUTANTS: list[Mutant] = [
     # --- the three that must be known by name ----------------------------------------------------------
     *_in(
         "_slots",
-        ("and used < tonumber(max_jobs)", "and used <= tonumber(max_jobs)", "one job too many on every account"),
+        (
+            "and used < (tonumber(max_jobs) or 0)",
+            "and used <= (tonumber(max_jobs) or 0)",
+            "one job too many on every account",
+        ),
         killers=(lua("dispatch"), lua("submit"), WALK),
     ),
     *_in(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from dispatcher.cli import run
+from dispatcher.cli.program import run
 from dispatcher.connection import Store
 from dispatcher.settings import Settings
 from tests.support.api import new_key_text

@@ -123,6 +123,7 @@ class Fleet:
             "mark_submitting",
             *(self.seed(), self.times.ttl_ms, KEEP_S, job, token or self.token(job)),
             *(given[name] for name in _GATE),
+            "user-7",
         )
 
     def mark_accepted(

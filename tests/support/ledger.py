@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 from dispatcher.errors import LeaseLost
 from dispatcher.handoff import DeliveryId
+from dispatcher.leases import Lease, LeaseState, Permit, Step
 from dispatcher.models import Account, Job, Message, Request, new_job_id
-from dispatcher.slots import Lease, LeaseState, Permit, Step
 from workers.upstream import Outcome, Upstream
 
 
@@ -69,6 +69,8 @@ class MemoryLedger:
         self.error: str | None = None
         self.is_lost = False
         self.start_delay_s = start_delay_s
+        self.redis_ahead_ms = 0
+        self.claimed_ms, self.asked_s = now_ms(), time.monotonic()
         self.account_at_permit = account
         self._gates = gates
         self._lease = Lease(DeliveryId(self.job.id, 1), "1:discord", account.channel, "C")
@@ -78,17 +80,19 @@ class MemoryLedger:
     def lease(self) -> Lease:
         return self._lease
 
-    async def submitting(self) -> Permit:
+    async def submitting(self, *, upstream_user: str = "") -> Permit:
         self._check()
         await self._gates.locks[self.account.channel].acquire()
         self._holds_gate = True
-        permit = Permit(now_ms(), self.account_at_permit, time.monotonic() - self.start_delay_s)
+        permit = Permit(now_ms() + self.redis_ahead_ms, self.account_at_permit, time.monotonic() - self.start_delay_s)
         self._enter("S", submitted_ms=permit.submitted_ms)
+        self._lease = replace(self._lease, upstream_user=upstream_user or None)
         return permit
 
     async def unknown(self) -> None:
         self._check()
         self._enter("U")
+        self.leave_gate()
 
     async def accepted(self, remote_id: str, message: Message | None = None) -> bool:
         self._check()
@@ -122,6 +126,7 @@ class MemoryLedger:
         steps: dict[LeaseState, Step] = {"C": "start", "U": "lookup", "A": "adopt", "D": "watch"}
         successor.step = steps[state]
         successor.is_lost = False
+        successor.claimed_ms, successor.asked_s = now_ms() + self.redis_ahead_ms, time.monotonic()
         successor.events, successor.shown = [], []
         successor._lease = replace(self._lease, state=state, delivery=DeliveryId(self.job.id, 2))
         return successor

@@ -36,7 +36,7 @@ def test_clocks_that_differ_are_measured_to_a_second(ahead_s: float) -> None:
     assert abs(gap_for(ahead_s) - ahead_s * 1000) < 1500
 
 
-@pytest.mark.parametrize("ahead_s", [0, 1, -1])
+@pytest.mark.parametrize("ahead_s", [0, 0.4, -0.4])
 def test_clocks_that_agree_as_far_as_whole_seconds_can_tell_have_no_gap(ahead_s: float) -> None:
     assert gap_for(ahead_s) == 0
 

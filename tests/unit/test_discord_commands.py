@@ -55,7 +55,7 @@ def test_a_menu_command_is_no_slash_command() -> None:
 
 
 def test_a_command_that_the_bot_dropped_is_named() -> None:
-    with pytest.raises(AccountRejected, match="no command create"):
+    with pytest.raises(RequestRejected, match="no command create"):
         command_named({}, "create")
 
 

@@ -105,7 +105,7 @@ def test_a_field_error_names_its_field_to_the_user() -> None:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (AccountRejected("discord", "captcha"), Refused(reason="captcha", disable=True)),
+        (AccountRejected("discord", "captcha"), Refused(reason="captcha", disable=True, counted=False)),
         (RateLimited("discord", "x", retry_after_s=2.5), Refused(reason="discord: x", cool_s=2.5)),
         (
             UpstreamUnavailable("discord", "x", sent=False),

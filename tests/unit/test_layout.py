@@ -92,7 +92,10 @@ def test_a_breach_breaks_its_contract(breach: Path, contract: str) -> None:
 
 def test_the_client_loads_no_worker_web_or_http_library() -> None:
     unwanted = ("rq", "fastapi", "starlette", "uvicorn", "httpx", "typer", "rich", "workers")
-    program = f"import dispatcher, sys; print(*[name for name in {unwanted!r} if name in sys.modules])"
+    program = (
+        "from dispatcher import AsyncClient, Client\n"
+        f"import sys; print(*[name for name in {unwanted!r} if name in sys.modules])"
+    )
 
     loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
 

@@ -118,7 +118,10 @@ def test_an_unknown_argument_is_refused_by_name() -> None:
         ("heartbeat_s", 0),
         ("hold_s", -1),
         ("min_interval_ms", 1.5),
-        ("observe", "listen"),
+        ("heartbeat_s", "inf"),
+        ("heartbeat_s", "nan"),
+        ("hold_s", 1e300),
+        ("jobs_keep_days", "inf"),
         ("cancel_frees_slot", "later"),
         ("namespace", "pxd"),
         ("namespace", "{a}{b}"),
@@ -141,6 +144,66 @@ def test_a_refused_value_is_not_in_the_message(tmp_path: Path, monkeypatch: pyte
     assert raised.value.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("foo", "http://127.0.0.1:6379", "redis://h:port/0", "redis://h:99999/0", "redis://[::1/0"),
+        *("unix:///s?db=x", "redis://h?colour=red", "redis://h?protocol=9"),
+        *(f"redis://:hunter2{mark}x@127.0.0.1:6379/0" for mark in "/#?"),
+        *(f"redis://:12{mark}hunter2@127.0.0.1:6379/0" for mark in "/#?"),
+        *(f"redis://:@{mark}hunter2@127.0.0.1:6379/0" for mark in "/#?"),
+    ],
+)
+def test_what_is_no_redis_url_is_refused_without_a_word_of_it(url: str) -> None:
+    with pytest.raises(SettingsError, match="redis_url is no redis://, rediss:// or unix:// URL") as raised:
+        load_settings(redis_url=url)
+
+    assert not [part for part in (url, "hunter2", "colour") if part in str(raised.value)]
+    assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("redis://127.0.0.1:6379/0", "rediss://user:p%2F%23@h", "redis://[::1]:6379", "redis://h?db=3"),
+        *("unix:///var/run/redis.sock?db=1", "unix://:p@/var/run/a@b.sock"),
+    ],
+)
+def test_a_redis_url_is_taken_as_it_is(url: str) -> None:
+    assert load_settings(redis_url=url).redis_url == url
+
+
+def test_an_empty_redis_url_is_none() -> None:
+    assert load_settings(redis_url="").redis_url is None
+
+
+def test_the_redis_url_with_its_password_is_not_shown_by_the_settings() -> None:
+    settings = load_settings(redis_url="redis://:hunter2@127.0.0.1:6379/0")
+
+    assert "hunter2" not in f"{settings!r}{settings}"
+
+
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "dispatcher.toml").write_bytes(b'namespace = "{\xff}"')
+
+    with pytest.raises(SettingsError, match="not valid TOML in UTF-8"):
+        load_settings()
+
+
+def test_a_folder_in_the_files_place_is_said_to_be_no_file(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="is no file"):
+        load_settings(tmp_path)
+
+
+def test_a_variable_that_is_no_table_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPATCHER_DISCORD_COMMANDS", "hunter2")
+
+    with pytest.raises(SettingsError, match="discord_commands") as raised:
+        load_settings()
+
+    assert "hunter2" not in str(raised.value)
+
+
 def test_secret_keys_are_not_shown_by_the_settings() -> None:
     settings = load_settings(secret_keys="k1:hunter2")
 
@@ -160,5 +223,5 @@ def test_settings_cannot_be_changed() -> None:
     ],
 )
 def test_times_that_contradict_each_other_are_refused(values: dict[str, Any], named: str) -> None:
-    with pytest.raises(SettingsError, match=named):
+    with pytest.raises(SettingsError, match=f"^Settings not acceptable: {named} must be "):
         load_settings(**values)

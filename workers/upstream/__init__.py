@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from dispatcher.leases import Lease, Permit, Step
 from dispatcher.models import Account, Job, Message
-from dispatcher.slots import Lease, Permit, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,14 +56,21 @@ class Ledger(Protocol):
     account: Account
     """As at claim; ``permit.account`` is newer where there is a permit."""
     step: Step
+    claimed_ms: int
+    """When the delivery was claimed, on Redis's clock."""
+    asked_s: float
+    """The monotonic instant just before the claim was sent."""
 
     @property
     def lease(self) -> Lease:
         """The lease as it stands after the last transition."""
         ...
 
-    async def submitting(self) -> Permit:
+    async def submitting(self, *, upstream_user: str = "") -> Permit:
         """Wait at the gate for the permission to submit once, now (state S). The request must start within 2 s.
+
+        Args:
+            upstream_user: as whom it will be submitted; kept with the lease, for a look-up after the secret changed.
 
         Raises:
             JobReturned: the job went back to pending; there is nothing more to do.
@@ -91,6 +98,10 @@ class JobReturned(Exception):
     """The gate sent the job back to pending."""
 
 
+class PassedOn(Exception):
+    """This worker lacks what the job needs: a key, an upstream, a newer version. Its slot stays held meanwhile."""
+
+
 class Upstream(Protocol):
     """One kind of upstream in one worker process."""
 
@@ -101,6 +112,9 @@ class Upstream(Protocol):
 
         ``start``: submit and follow. ``lookup``: a submission whose fate is unknown: find it, never send it again.
         ``adopt``: follow ``lease.remote_id``. ``watch``: the job is over for its caller; return when the upstream ends.
+
+        Raises:
+            PassedOn: another worker must carry it on.
         """
         ...
 

@@ -18,11 +18,12 @@ def test_an_unbound_lease_is_bound_and_the_next_step_told(fleet: Fleet, found: s
     if found != "R":
         fleet.yield_("j1")
 
-    told, lease, record, account = fleet.claim("j1", execution="e2", owner="w2")
+    told, lease, record, account, now_ms = fleet.claim("j1", execution="e2", owner="w2")
 
     assert (told, table(lease)["state"], fleet.state("j1")) == (verdict, becomes, becomes)
     assert (table(lease)["execution"], table(lease)["owner"]) == ("e2", "w2")
     assert (table(record)["id"], table(account)["channel"]) == ("j1", "c1")
+    assert int(now_ms) >= int(table(record)["created_ms"])
 
 
 def test_a_delivery_found_while_submitting_is_looked_up_never_started_again(fleet: Fleet) -> None:

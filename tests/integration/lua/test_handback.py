@@ -203,3 +203,17 @@ def test_history_keeps_the_last_32_lines(fleet: Fleet) -> None:
 
     assert len(lines) == 32
     assert (lines[-1], "accepted" in lines) == ("claimed C", False)
+
+
+def test_a_refused_run_keeps_its_remote_id_so_that_the_next_run_is_not_taken_for_it(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "C")
+    fleet.mark_submitting("j1")
+    fleet.mark_accepted("j1", "remote-1")
+    fleet.handback("j1")
+
+    fleet.bring("j1", "C")
+    fleet.mark_submitting("j1")
+
+    assert fleet.mark_accepted("j1", "remote-1") == ["claimed", "refused"]
+    assert fleet.mark_accepted("j1", "remote-2") == ["ok", "A"]

@@ -53,15 +53,24 @@ def test_an_old_token_may_not_submit(fleet: Fleet) -> None:
     assert fleet.state("j1") == "C"
 
 
-@pytest.mark.parametrize("unanswered", ["S", "U"])
-def test_while_a_submission_of_the_channel_is_unanswered_others_wait(fleet: Fleet, unanswered: str) -> None:
+@pytest.mark.parametrize(("unanswered", "wait_ms"), [("S", "100"), ("U", "1000")])
+def test_while_a_submission_of_the_channel_is_unanswered_others_wait(
+    fleet: Fleet, unanswered: str, wait_ms: str
+) -> None:
     fleet.put("c1", 2)
     fleet.bring("j1", unanswered)
     fleet.bring("j2", "C")
 
-    assert fleet.mark_submitting("j2") == ["wait", "100"]
+    assert fleet.mark_submitting("j2") == ["wait", wait_ms]
     assert fleet.state("j2") == "C"
     fleet.again_changes_nothing()
+
+
+def test_as_whom_it_is_submitted_is_kept_for_a_look_up(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "S")
+
+    assert table(fleet.claim("j1", execution="e1")[1])["upstream_user"] == "user-7"
 
 
 def test_a_submission_cancelled_before_its_answer_still_keeps_others_waiting(fleet: Fleet) -> None:

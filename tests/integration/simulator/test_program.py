@@ -108,3 +108,12 @@ def test_without_strict_anybody_may_play() -> None:
     with running() as url, Player(url, token="whoever") as player:
         assert player.create("a cat [[sim seconds=0]]").status_code == 204
         assert player.account()["limit"] is None
+
+
+@pytest.mark.parametrize("options", [("--port", "99999"), ("--host", "a..b")])
+def test_an_address_that_does_not_exist_is_one_sentence(options: tuple[str, str]) -> None:
+    ended = subprocess.run([*PROGRAM, *options], capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("simulator: cannot listen there: ")
+    assert ended.stderr.count("\n") == 1

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import httpx
 from pydantic import SecretStr
 
-from dispatcher.errors import SecretError, SubmitUnknown, UpstreamError
+from dispatcher.errors import AccountRejected, SecretError, SubmitUnknown, UpstreamError
 from dispatcher.log import get_logger
 from dispatcher.models import Account, Job
 from dispatcher.settings import Settings
-from workers.upstream import Ended, Ledger, Outcome, Refused
+from workers.upstream import Ended, Ledger, Outcome, PassedOn, Refused
 from workers.upstream.discord import snowflake
 from workers.upstream.discord.clock import ClockGap
 from workers.upstream.discord.matching import Expected
@@ -68,15 +68,17 @@ class Discord:
 
         Raises:
             LeaseLost, JobReturned: from the ledger; there is nothing more to do.
-            SecretError: the job runs upstream, and this worker lacks the key of its account; another may have it.
+            PassedOn: the job may run upstream, and this worker lacks the key of its account, or is older than its kind.
         """
+        self._gap.hear_redis(instant_ms=ledger.claimed_ms, asked_s=ledger.asked_s)
         if ledger.job.kind not in FILES:
-            return Ended(status="failed", error=f"{ledger.job.kind} cannot be sent by this version")
+            raise PassedOn(f"this worker cannot send {ledger.job.kind}")
         if ledger.step == "start":
             return await self._start(ledger)
         if ledger.lease.remote_id is None and ledger.lease.submitted_ms is None:
             return Ended(status="failed", error="not started: it was never submitted")
-        patience_s = _ANSWER_LATEST_S + self._settings.start_timeout_s - _age_s(ledger)
+        age_s = max(0.0, (ledger.claimed_ms - (ledger.lease.submitted_ms or ledger.claimed_ms)) / 1000)
+        patience_s = _ANSWER_LATEST_S + self._settings.start_timeout_s - age_s
         return await self._pursue(ledger, ledger.account, absent_after_s=time.monotonic() + patience_s)
 
     async def close(self) -> None:
@@ -85,10 +87,12 @@ class Discord:
 
     async def _start(self, ledger: Ledger) -> Outcome:
         try:
-            await self._sender.prepare(ledger.account, ledger.job)
+            user_id = await self._sender.prepare(ledger.account, ledger.job)
         except (UpstreamError, SecretError) as error:
             return self._refusal(error)
-        permit = await ledger.submitting()
+        permit = await ledger.submitting(upstream_user=str(user_id))
+        if permit.account.secret_version != ledger.account.secret_version:
+            return Refused(reason="its account got another token", counted=False, never_sent=True)
         self._gap.hear_redis(instant_ms=permit.submitted_ms, asked_s=permit.asked_s)
         try:
             await self._sender.send(permit, ledger.job)
@@ -102,7 +106,10 @@ class Discord:
         return await self._pursue(ledger, permit.account, absent_after_s=absent_after_s)
 
     async def _pursue(self, ledger: Ledger, account: Account, *, absent_after_s: float) -> Outcome:
-        token = self._sender.token(account)
+        try:
+            token = self._sender.token(account)
+        except (SecretError, AccountRejected) as error:
+            raise PassedOn(str(error)) from error
         expected = None if ledger.lease.remote_id else await self._expected(ledger, token)
         brief = Brief(
             files=FILES[ledger.job.kind],
@@ -126,9 +133,10 @@ class Discord:
 
     async def _expected(self, ledger: Ledger, token: str) -> Expected:
         """Describe the answer that the submission will have; ``lease.submitted_ms`` is known from `mark S` on."""
+        reader = await self._user_id(token)  # before the gap is read: its answer tells Discord's clock
         sent_ms = (ledger.lease.submitted_ms or 0) + self._gap.ms
         return Expected(
-            user_id=await self._user_id(token),
+            user_id=int(ledger.lease.upstream_user or reader),
             command=self._sender.command_name(ledger.job),
             earliest_ms=sent_ms - SKEW_MS,
             latest_ms=sent_ms + int(_ANSWER_LATEST_S * 1000) + SKEW_MS,
@@ -149,14 +157,6 @@ class Discord:
         if isinstance(error, SecretError):
             return Refused(reason=str(error), counted=False, cool_s=self._settings.cooling_first_s)
         return outcome_of(error)
-
-
-def _age_s(ledger: Ledger) -> float:
-    """How old the submission was when this delivery was claimed, by Redis's clock; 0 where that is not on record.
-
-    The claim wrote the record last, so its ``updated`` is that instant; a final record is older, and errs towards 0.
-    """
-    return max(0.0, ledger.job.updated.timestamp() - (ledger.lease.submitted_ms or 0) / 1000)
 
 
 def _own_words(job: Job) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ from email.utils import parsedate_to_datetime
 
 _PROMPT_S = 1.0
 """A slower exchange says too little about the other side's clock."""
-_DEAD_BAND_MS = 2000
-"""``Date`` has whole seconds and may be cached: a smaller difference is the measurement's, not the clocks'."""
+_DEAD_BAND_MS = 1000
+"""``Date`` has whole seconds and may be cached: a smaller difference is the measurement's, not the clocks'.
+With the measurement's own error of half a second it stays well inside the skew that a submission is allowed."""
 
 
 class ClockGap:

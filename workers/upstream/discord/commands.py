@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dispatcher.errors import AccountRejected, RequestRejected, UpstreamUnavailable
+from dispatcher.models import REQUESTS
 from dispatcher.settings import Settings
 from workers.upstream.discord.memo import Memo
 from workers.upstream.discord.refusals import NAME
@@ -77,7 +78,7 @@ class CommandBook:
 
     def __init__(self, settings: Settings, rest: Rest) -> None:
         self._application_id = settings.discord_application_id
-        self._wanted = frozenset(settings.discord_commands.values())
+        self._wanted = frozenset(settings.discord_commands.get(kind, kind) for kind in REQUESTS)
         self._rest = rest
         self._memo: Memo[Commands] = Memo()
 
@@ -130,10 +131,10 @@ def command_named(commands: Commands, name: str) -> Command:
     """Return one command.
 
     Raises:
-        AccountRejected: the bot does not offer it (any more).
+        RequestRejected: the bot does not offer it (any more); no account of the bot can run it.
     """
     if name not in commands:
-        raise AccountRejected(NAME, f"the bot offers no command {name}; see the setting discord_commands")
+        raise RequestRejected(NAME, f"the bot offers no command {name}; see the setting discord_commands")
     return commands[name]
 
 

@@ -27,7 +27,7 @@ def outcome_of(error: UpstreamError) -> Outcome:
         case RequestRejected() | Moderated():
             return Ended(status="moderated" if isinstance(error, Moderated) else "failed", error=str(error))
         case AccountRejected():
-            return Refused(reason=error.reason, disable=True)
+            return Refused(reason=error.reason, disable=True, counted=False)
         case RateLimited():
             return Refused(reason=str(error), cool_s=error.retry_after_s)
         case UpstreamBlocked():

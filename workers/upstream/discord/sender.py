@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 from pydantic import SecretStr
 
 from dispatcher.errors import AccountRejected, UpstreamUnavailable
+from dispatcher.leases import Permit
 from dispatcher.models import Account, Job
 from dispatcher.settings import Settings
-from dispatcher.slots import Permit
 from workers.upstream.discord import snowflake
 from workers.upstream.discord.commands import Command, CommandBook, command_named, filled_in
 from workers.upstream.discord.memo import Memo
@@ -70,17 +70,21 @@ class Sender:
         digest = hashlib.sha256(token.encode()).hexdigest()
         return await self._user_ids.get(digest, lambda: self._rest.user_id(token))
 
-    async def prepare(self, account: Account, job: Job) -> None:
+    async def prepare(self, account: Account, job: Job) -> int:
         """Fetch all that the submission will need, and refuse what cannot be sent, before a permit is asked for.
+
+        Returns:
+            The id of the user as whom it will be sent.
 
         Raises:
             AccountRejected, RequestRejected, RateLimited, UpstreamUnavailable, UpstreamBlocked: nothing was sent.
             SecretError: as ``token``.
         """
         token = self.token(account)
-        await self.user_id(token)
+        user_id = await self.user_id(token)
         commands = await self._book.read(token, account.server)
         self._options(command_named(commands, self.command_name(job)), job)
+        return user_id
 
     async def send(self, permit: Permit, job: Job) -> None:
         """Send the command, with the account as it stands at the permit; returns when Discord took it.
