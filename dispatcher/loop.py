@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from typing import Any
 
 from dispatcher.errors import StoreUnavailable
 from dispatcher.log import get_logger
@@ -11,9 +12,20 @@ from dispatcher.log import get_logger
 BACK_OFF_FIRST_S = 0.1
 BACK_OFF_MAX_S = 1.0
 CANCEL_AGAIN_S = 0.1
-"""One cancellation may be lost: on Python 3.11 ``asyncio.wait_for``, through which redis-py sends, can swallow it."""
 
 log = get_logger(__name__)
+
+
+async def cancel_until_done(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and wait until they are done.
+
+    Once is not enough: before Python 3.12 a cancellation that meets the end of an ``asyncio.wait_for``, as in
+    redis-py's calls, is swallowed.
+    """
+    while waiting := [task for task in tasks if not task.done()]:
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting, timeout=CANCEL_AGAIN_S)
 
 
 class Loop(ABC):
@@ -40,9 +52,7 @@ class Loop(ABC):
         if self._task is None:
             return
         self._is_stopped = True
-        while not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=CANCEL_AGAIN_S)
+        await cancel_until_done(self._task)
 
     async def _run(self) -> None:
         back_off_s = 0.0

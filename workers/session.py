@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from dispatcher import rq_prefix
 from dispatcher.errors import StoreUnavailable
 from dispatcher.log import get_logger
+from dispatcher.loop import cancel_until_done
 from dispatcher.settings import Settings
 from workers.commands import listen
 from workers.endings import Endings
@@ -229,8 +230,7 @@ class SessionWorker(BookKeeper):
     async def _leave(self, *parts: asyncio.Task[None]) -> list[BaseException | None]:
         """Leave RQ's registry and close what is open; returns how the parts of the session ended."""
         self._abandoned.set()
-        for task in (*parts, *self._cancels):
-            task.cancel()
+        await cancel_until_done(*parts, *self._cancels)
         ends = await asyncio.gather(*parts, return_exceptions=True)
         await self._tap.close()
         try:
@@ -252,6 +252,5 @@ class SessionWorker(BookKeeper):
         """Wait for ``work``; the order to end at once cancels it."""
         task, forced = asyncio.create_task(work), asyncio.create_task(self._forced.wait())
         await asyncio.wait({task, forced}, return_when=asyncio.FIRST_COMPLETED)
-        task.cancel()
-        forced.cancel()
+        await cancel_until_done(task, forced)
         await asyncio.gather(task, forced, return_exceptions=True)

@@ -187,7 +187,8 @@ MUTANTS: list[Mutant] = [
     *_in(
         "mark_submitting",
         ("> tonumber(max_jobs) then return back", "> 1000 then return back", "a lowered limit is over-used"),
-        ("if redis.call('ZCARD', submitting) > 0", "if redis.call('ZCARD', submitting) > 1", "two unanswered at once"),
+        ("if unanswered then", "if false then", "two unanswered at once"),
+        ("'upstream_user', ARGV[10]", "'upstream_user', ''", "a look-up does not know as whom it was submitted"),
         ("if state ~= 'C' and not is_late then", "if state == 'R' then", "submitted twice"),
         ("now - tonumber(submitted) >= tonumber(ARGV[8]) / 2", "false", "a late permission lets two be unanswered"),
         ("if standing ~= 'active' then", "if standing == '' then", "a stopped account is submitted to"),
@@ -226,6 +227,7 @@ MUTANTS: list[Mutant] = [
     ),
     *_in(
         "handback",
+        ("if remote ~= '' then", "if false then", "a run is taken for the one that was refused before it"),
         ("if state == 'U' and ARGV[10] ~= '1' then", "if false then", "an unknown submission is sent again"),
         ("until_ms > tonumber(redis.call", "0 <= tonumber(redis.call", "a cooling is cut short"),
         ("requeues > tonumber(ARGV[7])", "requeues >= tonumber(ARGV[7])", "one return less than allowed"),
