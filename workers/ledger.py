@@ -64,7 +64,9 @@ class DeliveryLedger:
             verdict = await self._store.insist(self._slots.mark_submitting(self._lease, upstream_user=upstream_user))
             match verdict:
                 case Permit():
-                    self._lease = self._lease.in_state("S", submitted_ms=verdict.submitted_ms)
+                    self._lease = self._lease.in_state(
+                        "S", submitted_ms=verdict.submitted_ms, upstream_user=upstream_user or None
+                    )
                     return replace(verdict, asked_s=asked_s)
                 case NotYet(wait_ms):
                     await asyncio.sleep(min(wait_ms / 1000, _NAP_MAX_S))

@@ -10,7 +10,7 @@ import pytest
 
 from dispatcher.models import Create, Message
 from simulator.process import running
-from tests.support.discord_world import World
+from tests.support.discord_world import World, assert_completed_with_own_file
 from tests.support.ledger import play
 from workers.upstream import Ended, Refused
 
@@ -33,12 +33,8 @@ async def test_a_job_is_submitted_once_followed_and_completed_with_its_own_file(
 
     outcome = await play(world.discord(), ledger)
 
-    [job] = world.jobs()
-    assert isinstance(outcome, Ended)
-    assert outcome.status == "completed"
-    assert outcome.message is not None
-    assert [a.filename for a in outcome.message.attachments] == [f["filename"] for f in job["files"]]
-    assert outcome.message.buttons == ("🔀", "ReDo")
+    job, message = assert_completed_with_own_file(world, outcome)
+    assert message.buttons == ("🔀", "ReDo")
     assert ledger.lease.remote_id == job["reference"]
     assert ledger.events == ["S", "A"]
 
@@ -74,11 +70,7 @@ async def test_a_result_is_found_in_whatever_way_it_is_delivered(
         prompt="a cat — asleep  (10% failed)",
     )
 
-    [job] = world.jobs()
-    assert isinstance(outcome, Ended)
-    assert outcome.status == "completed"
-    assert outcome.message is not None
-    assert [a.filename for a in outcome.message.attachments] == [f["filename"] for f in job["files"]]
+    assert_completed_with_own_file(world, outcome)
 
 
 @pytest.mark.parametrize("result", ["edit", "followup", "message"])

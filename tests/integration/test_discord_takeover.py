@@ -11,9 +11,9 @@ import pytest
 
 from dispatcher.errors import LeaseLost
 from simulator.process import running
-from tests.support.discord_world import World
+from tests.support.discord_world import World, assert_completed_with_own_file
 from tests.support.ledger import MemoryLedger, account_of, now_ms, play
-from workers.upstream import Ended, Outcome, PassedOn, Refused
+from workers.upstream import Ended, PassedOn, Refused
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +49,6 @@ async def killed_when(world: World, ledger: MemoryLedger, condition: Callable[[]
     await asyncio.gather(delivery, return_exceptions=True)
     await discord.close()
     return ledger.redelivered()
-
-
-def assert_completed_with_own_file(world: World, outcome: Outcome) -> None:
-    [job] = world.jobs()
-    assert isinstance(outcome, Ended)
-    assert outcome.status == "completed"
-    assert outcome.message is not None
-    assert [a.filename for a in outcome.message.attachments] == [f["filename"] for f in job["files"]]
 
 
 @pytest.mark.parametrize("result", ["edit", "followup", "message"])

@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from dispatcher.models import Create, CreateSingle
+from dispatcher.models import Create, CreateSingle, Message
 from dispatcher.settings import Settings
 from tests.support.ledger import Gates, MemoryLedger, account_of, play
-from workers.upstream import Outcome
+from workers.upstream import Ended, Outcome
 from workers.upstream.discord import Discord
 
 _channels = (str(number) for number in itertools.count(333_333_333_333_333_333))
@@ -62,3 +62,13 @@ class World:
     async def close(self) -> None:
         for opened in self._opened:
             await opened.close()
+
+
+def assert_completed_with_own_file(world: World, outcome: Outcome) -> tuple[dict[str, Any], Message]:
+    """The one job that the oracle has of this channel gave the outcome its files; that job, and the message."""
+    [job] = world.jobs()
+    assert isinstance(outcome, Ended)
+    assert outcome.status == "completed"
+    assert outcome.message is not None
+    assert [a.filename for a in outcome.message.attachments] == [f["filename"] for f in job["files"]]
+    return job, outcome.message

@@ -23,7 +23,8 @@ LANES = 16
 CONNECTIONS_A_LANE = 16
 READS_AT_ONCE = 48
 """Reads wait for each other: a permit to submit is worth 2 s, and is lost where the event loop lags behind hundreds of
-reads at once. Measured with 2,000 jobs on 200 channels: 875 permits lost without this bound, 5 with it."""
+reads at once. Measured with 2,000 jobs on 200 channels on a busy machine: 875 jobs came back and were delivered again
+without this bound, 6 with it."""
 _KEPT_ALIVE_S = 20.0
 """Shorter than any server's own limit that we know: a connection closed under a submission makes its fate unknown."""
 _RETRY_AFTER_MAX_S = 86_400.0
