@@ -18,10 +18,15 @@ _NAP_MAX_S = 1.0
 
 
 class Gates:
-    """In this process, one job of a channel stands at the `mark S` gate at a time; the others need not ask Redis."""
+    """Who of this process may go on to submit: one job of a channel at the `mark S` gate, one of an upstream past it.
+
+    Invariant: at most one job of an upstream is between `mark S` and the last byte of its request. So a process that
+    is killed leaves at most one behind whose submission is on record and was never sent.
+    """
 
     def __init__(self) -> None:
         self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._doors: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def enter(self, lease: Lease) -> Callable[[], None]:
         """Wait for the place at the gate; returns what gives it up. Redis decides, so a long wait ends without it."""
@@ -31,6 +36,12 @@ class Gates:
         except TimeoutError:
             return lambda: None
         return lock.release
+
+    async def pass_door(self, lease: Lease) -> Callable[[], None]:
+        """Wait until no other job of the upstream is about to be sent; returns what says that this one was."""
+        door = self._doors[lease.pool.partition(":")[2]]
+        await door.acquire()
+        return door.release
 
 
 class DeliveryLedger:
@@ -49,6 +60,7 @@ class DeliveryLedger:
         self._slots = slots
         self._gates = gates
         self._leave: Callable[[], None] | None = None
+        self._close_door: Callable[[], None] | None = None
         self._shown: Message | None = None
 
     @property
@@ -60,6 +72,7 @@ class DeliveryLedger:
         """Wait at the gate; see :meth:`workers.upstream.Ledger.submitting`."""
         self._leave = await self._gates.enter(self._lease)
         while True:
+            self._close_door = await self._gates.pass_door(self._lease)
             asked_s = time.monotonic()
             verdict = await self._store.insist(self._slots.mark_submitting(self._lease, upstream_user=upstream_user))
             match verdict:
@@ -69,9 +82,16 @@ class DeliveryLedger:
                     )
                     return replace(verdict, asked_s=asked_s)
                 case NotYet(wait_ms):
+                    self.sent()
                     await asyncio.sleep(min(wait_ms / 1000, _NAP_MAX_S))
                 case Returned(reason):
                     raise JobReturned(reason)
+
+    def sent(self) -> None:
+        """Let the next job of the upstream through; see :meth:`workers.upstream.Ledger.sent`."""
+        if self._close_door is not None:
+            self._close_door()
+            self._close_door = None
 
     async def unknown(self) -> None:
         """Record a lost answer."""
@@ -124,7 +144,8 @@ class DeliveryLedger:
         return await self._store.insist(call)
 
     def close(self) -> None:
-        """Leave the gate to the next job of the channel."""
+        """Leave the gate to the next job of the channel, and the door to the next of the upstream."""
+        self.sent()
         if self._leave is not None:
             self._leave()
             self._leave = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,11 +15,16 @@ from bench.verdict import is_clean
 pytestmark = pytest.mark.timeout(400)
 
 
+def told(figures: dict[str, Any]) -> str:
+    """Every figure: pytest cuts a dictionary short before the one that matters."""
+    return json.dumps(figures, indent=1)
+
+
 def test_no_job_is_lost_doubled_or_over_an_accounts_limit_with_two_workers(tmp_path: Path) -> None:
     with stage(tmp_path, fleet.SETTINGS) as on:
         figures = fleet.run(on, jobs=60, accounts=10, workers=2, seed=3)
 
-    assert is_clean(figures), figures
+    assert is_clean(figures), told(figures)
     assert figures["jobs"] == {"completed": 60}
 
 
@@ -25,7 +32,7 @@ def test_workers_killed_at_random_lose_nothing_while_another_lives(tmp_path: Pat
     with stage(tmp_path, kills.SETTINGS) as on:
         figures = kills.run(on, jobs=120, kills=2, seed=5, running_min=20)
 
-    assert kills.is_acceptable(figures), figures
+    assert kills.is_acceptable(figures), told(figures)
     assert figures["kills"] == 2
     assert figures["redelivered"] > 0
 
@@ -34,5 +41,5 @@ def test_one_worker_carries_every_slot_at_one_instant(tmp_path: Path) -> None:
     with stage(tmp_path) as on:
         figures = in_flight.run(on, jobs=100, accounts=20, seconds=25)
 
-    assert is_clean(figures), figures
+    assert is_clean(figures), told(figures)
     assert figures["running_at_once"] == 100

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dispatcher.connection import AsyncStore, Store, open_async_store
+from dispatcher.connection import AsyncStore, Store, command, open_async_store
 from dispatcher.errors import StoreReplyError
 from dispatcher.handoff import QUEUE, DeliveryId
 from dispatcher.jobs import Jobs
@@ -156,6 +156,35 @@ async def test_a_moderated_job_is_an_outcome_and_no_failure_to_rq(desk: Desk) ->
     await run_job(delivery)
 
     assert desk.read(job).status == "moderated"
+
+
+async def test_one_job_at_a_time_has_its_permission_and_has_not_been_sent(desk: Desk, async_store: AsyncStore) -> None:
+    channels = [CHANNEL, "another", "a-third"]
+    for channel in channels[1:]:
+        Fleet(desk.store).put(channel, 1)
+    Fleet(desk.store).put(CHANNEL, 1)
+    unsent, most_unsent = 0, 0
+
+    async def sends_slowly(ledger: Ledger) -> Outcome:
+        nonlocal unsent, most_unsent
+        await ledger.submitting()
+        unsent += 1
+        for _ in range(5):
+            await async_store.do(command("PING", read=bool))
+            most_unsent = max(most_unsent, unsent)
+        unsent -= 1
+        ledger.sent()
+        await ledger.accepted(f"remote-{ledger.job.id}")
+        return Ended(status="completed")
+
+    desk.upstream.play = sends_slowly
+    jobs = [desk.enqueue() for _ in channels]
+    assert {desk.read(job).channel for job, _ in jobs} == set(channels)
+
+    await asyncio.gather(*(run_job(delivery) for _, delivery in jobs))
+
+    assert most_unsent == 1
+    assert {desk.read(job).status for job, _ in jobs} == {"completed"}
 
 
 async def test_a_refused_job_waits_again_and_its_account_cools(desk: Desk) -> None:

@@ -89,6 +89,9 @@ class MemoryLedger:
         self._lease = replace(self._lease, upstream_user=upstream_user or None)
         return permit
 
+    def sent(self) -> None:
+        pass  # one job at a time is tried here
+
     async def unknown(self) -> None:
         self._check()
         self._enter("U")

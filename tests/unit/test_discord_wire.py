@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
@@ -42,11 +42,23 @@ async def server() -> AsyncIterator[tuple[Server, str]]:
         yield played, f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/"
 
 
-async def submit(wire: Wire, url: str, *, start_in_s: float = 2, end_in_s: float = 5) -> httpx.Response:
+async def submit(
+    wire: Wire,
+    url: str,
+    *,
+    start_in_s: float = 2,
+    end_in_s: float = 5,
+    on_sent: Callable[[], None] = lambda: None,
+) -> httpx.Response:
     now_s = time.monotonic()
     try:
         return await wire.submit(
-            url, headers={"Authorization": "t"}, json={}, start_by_s=now_s + start_in_s, end_by_s=now_s + end_in_s
+            url,
+            headers={"Authorization": "t"},
+            json={},
+            start_by_s=now_s + start_in_s,
+            end_by_s=now_s + end_in_s,
+            on_sent=on_sent,
         )
     finally:
         await wire.close()
@@ -69,6 +81,22 @@ async def test_a_connection_that_closes_after_the_request_leaves_its_fate_unknow
     with pytest.raises(SubmitUnknown):
         await submit(Wire("x"), url)
     assert played.whole == 1
+
+
+async def test_it_says_when_the_request_has_left_before_any_answer(server: tuple[Server, str]) -> None:
+    played, url = server
+    played.answer = None
+    sent: list[bool] = []
+
+    with pytest.raises(SubmitUnknown):
+        await submit(Wire("x"), url, on_sent=lambda: sent.append(True))
+
+    assert sent == [True]
+
+
+async def test_a_request_that_never_left_is_not_called_sent() -> None:
+    with pytest.raises(UpstreamUnavailable):
+        await submit(Wire("x"), "http://127.0.0.1:9/", on_sent=lambda: pytest.fail("nothing was sent"))
 
 
 async def test_a_refused_connection_means_that_nothing_was_sent() -> None:

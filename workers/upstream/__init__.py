@@ -77,6 +77,13 @@ class Ledger(Protocol):
         """
         ...
 
+    def sent(self) -> None:
+        """The request has left this process whole, or will not leave it; to be said at once, and as often as one likes.
+
+        Until then no other job gets its permission: a process that is killed leaves at most one that was never sent.
+        """
+        ...
+
     async def unknown(self) -> None:
         """The submission's answer was lost (state U)."""
         ...

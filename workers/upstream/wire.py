@@ -10,6 +10,7 @@ import asyncio
 import math
 import time
 import zlib
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -39,6 +40,7 @@ _NEVER_SENT = (
     httpx.InvalidURL,
 )
 _SEND_BEGINS = ("send_request_headers.started", "send_request_body.started")
+_SEND_ENDS = "send_request_body.complete"
 
 
 class _TooLate(Exception):
@@ -73,7 +75,14 @@ class Wire:
             raise UpstreamUnavailable(self.upstream, _told(error), sent=not isinstance(error, _NEVER_SENT)) from error
 
     async def submit(
-        self, url: str, *, headers: dict[str, str], json: Any, start_by_s: float, end_by_s: float
+        self,
+        url: str,
+        *,
+        headers: dict[str, str],
+        json: Any,
+        start_by_s: float,
+        end_by_s: float,
+        on_sent: Callable[[], None],
     ) -> httpx.Response:
         """POST what must not happen twice.
 
@@ -83,15 +92,18 @@ class Wire:
             json: the body.
             start_by_s: the monotonic instant after which no byte of it may leave.
             end_by_s: the monotonic instant after which the answer is not waited for.
+            on_sent: called when the last byte has left for the kernel, which sends it even if this process dies.
 
         Raises:
             UpstreamUnavailable: ``sent`` is False: it was certainly not sent.
             SubmitUnknown: it may have arrived.
         """
 
-        async def start_in_time(event: str, _info: dict[str, Any]) -> None:
+        async def watch(event: str, _info: dict[str, Any]) -> None:
             if event.endswith(_SEND_BEGINS) and time.monotonic() > start_by_s:
                 raise _TooLate
+            if event.endswith(_SEND_ENDS):
+                on_sent()
 
         room_s = start_by_s - time.monotonic()
         if room_s <= 0:
@@ -103,7 +115,7 @@ class Wire:
                     headers=_signed(headers),
                     json=json,
                     timeout=httpx.Timeout(None, connect=room_s, pool=room_s),
-                    extensions={"trace": start_in_time},
+                    extensions={"trace": watch},
                 )
         except _TooLate:
             raise self._too_late() from None

@@ -91,11 +91,11 @@ class Discord:
         except (UpstreamError, SecretError) as error:
             return self._refusal(error)
         permit = await ledger.submitting(upstream_user=str(user_id))
-        if permit.account.secret_version != ledger.account.secret_version:
-            return Refused(reason="its account got another token", counted=False, never_sent=True)
         self._gap.hear_redis(instant_ms=permit.submitted_ms, asked_s=permit.asked_s)
         try:
-            await self._sender.send(permit, ledger.job)
+            if permit.account.secret_version != ledger.account.secret_version:
+                return Refused(reason="its account got another token", counted=False, never_sent=True)
+            await self._sender.send(permit, ledger.job, on_sent=ledger.sent)
             absent_after_s = time.monotonic() + self._settings.start_timeout_s
         except SubmitUnknown as lost:
             log.warning("submission unknown", job_id=ledger.job.id, channel_id=ledger.lease.channel, reason=str(lost))
@@ -103,6 +103,8 @@ class Discord:
             absent_after_s = permit.asked_s + _ANSWER_LATEST_S + self._settings.start_timeout_s
         except (UpstreamError, SecretError) as error:
             return self._refusal(error)
+        finally:
+            ledger.sent()
         return await self._pursue(ledger, permit.account, absent_after_s=absent_after_s)
 
     async def _pursue(self, ledger: Ledger, account: Account, *, absent_after_s: float) -> Outcome:

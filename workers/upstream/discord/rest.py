@@ -6,6 +6,7 @@ Source: docs/upstream.md, "Endpoints"; checked by tests/integration/test_discord
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -75,8 +76,16 @@ class Rest:
         last = described.get("last_message_id") if isinstance(described, dict) else None
         return int(last) if last else None
 
-    async def interact(self, token: str, payload: dict[str, Any], *, start_by_s: float, end_by_s: float) -> None:
-        """Send an interaction (``POST /interactions``); returns when Discord took it (204).
+    async def interact(
+        self,
+        token: str,
+        payload: dict[str, Any],
+        *,
+        start_by_s: float,
+        end_by_s: float,
+        on_sent: Callable[[], None],
+    ) -> None:
+        """Send an interaction (``POST /interactions``); returns when Discord took it (204). Limits: ``Wire.submit``.
 
         Raises:
             SubmitUnknown: it may run: no answer, or a server error.
@@ -89,6 +98,7 @@ class Rest:
             json=payload,
             start_by_s=start_by_s,
             end_by_s=end_by_s,
+            on_sent=on_sent,
         )
         self._gap.hear_discord(response.headers.get("date"), sent_s=sent_s)
         if response.is_success:

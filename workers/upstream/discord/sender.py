@@ -86,11 +86,11 @@ class Sender:
         self._options(command_named(commands, self.command_name(job)), job)
         return user_id
 
-    async def send(self, permit: Permit, job: Job) -> None:
+    async def send(self, permit: Permit, job: Job, *, on_sent: Callable[[], None]) -> None:
         """Send the command, with the account as it stands at the permit; returns when Discord took it.
 
         A command that Discord calls outdated was certainly not run: the index is read and the command sent once more,
-        within the same budget.
+        within the same budget. ``on_sent`` is called when a request has left.
 
         Raises:
             SubmitUnknown: it may run.
@@ -100,13 +100,19 @@ class Sender:
         start_by_s = permit.asked_s + START_BUDGET_S
         commands = await _in_time(self._book.read(token, guild), start_by_s)
         try:
-            await self._interact(token, permit, command_named(commands, self.command_name(job)), job)
+            payload = self._payload(permit, command_named(commands, self.command_name(job)), job)
+            await self._interact(token, permit, payload, on_sent)
         except CommandOutdated:
             commands = await _in_time(self._book.reread(token, guild, commands), start_by_s)
-            await self._interact(token, permit, command_named(commands, self.command_name(job)), job)
+            payload = self._payload(permit, command_named(commands, self.command_name(job)), job)
+            await self._interact(token, permit, payload, on_sent)
 
-    async def _interact(self, token: str, permit: Permit, command: Command, job: Job) -> None:
-        payload = {
+    async def _interact(self, token: str, permit: Permit, payload: dict[str, Any], on_sent: Callable[[], None]) -> None:
+        start_by_s, end_by_s = permit.asked_s + START_BUDGET_S, permit.asked_s + END_BUDGET_S
+        await self._rest.interact(token, payload, start_by_s=start_by_s, end_by_s=end_by_s, on_sent=on_sent)
+
+    def _payload(self, permit: Permit, command: Command, job: Job) -> dict[str, Any]:
+        return {
             "type": _APPLICATION_COMMAND,
             "application_id": command.application_id,
             "guild_id": permit.account.server,
@@ -122,9 +128,6 @@ class Sender:
                 "attachments": [],
             },
         }
-        await self._rest.interact(
-            token, payload, start_by_s=permit.asked_s + START_BUDGET_S, end_by_s=permit.asked_s + END_BUDGET_S
-        )
 
     def _options(self, command: Command, job: Job) -> list[dict[str, Any]]:
         given = {name: value for name, value in job.request.items() if name != "maxJobs" and value is not None}
