@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -8,7 +9,7 @@ import httpx
 import pytest
 
 from dispatcher.errors import SubmitUnknown, UpstreamUnavailable
-from workers.upstream.wire import USER_AGENT, Wire, retry_after_s
+from workers.upstream.wire import SENDING_ENDS_S, USER_AGENT, Wire, retry_after_s
 
 
 class Server:
@@ -97,6 +98,37 @@ async def test_it_says_when_the_request_has_left_before_any_answer(server: tuple
 async def test_a_request_that_never_left_is_not_called_sent() -> None:
     with pytest.raises(UpstreamUnavailable):
         await submit(Wire("x"), "http://127.0.0.1:9/", on_sent=lambda: pytest.fail("nothing was sent"))
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the kernel has no TCP_USER_TIMEOUT")
+async def test_the_kernel_gives_up_sending_before_a_submission_would_be_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.upstream.wire.getproxies", dict)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n{}")
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await reader.read()
+        writer.close()
+        closed.set()
+
+    closed = asyncio.Event()
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    wire, now_s = Wire("x"), time.monotonic()
+    response = await wire.submit(
+        f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/",
+        headers={},
+        json={},
+        start_by_s=now_s + 2,
+        end_by_s=now_s + 5,
+        on_sent=lambda: None,
+    )
+    connected = response.extensions["network_stream"].get_extra_info("socket")
+    timeout_ms = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+    await wire.close()
+    await closed.wait()
+    listener.close()
+
+    assert timeout_ms == SENDING_ENDS_S * 1000
 
 
 async def test_a_refused_connection_means_that_nothing_was_sent() -> None:

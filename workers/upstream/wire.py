@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 import time
 import zlib
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
+from urllib.request import getproxies
 
 import httpx
 
@@ -28,6 +30,9 @@ reads at once. Measured with 2,000 jobs on 200 channels on a busy machine: 875 j
 without this bound, 6 with it."""
 _KEPT_ALIVE_S = 20.0
 """Shorter than any server's own limit that we know: a connection closed under a submission makes its fate unknown."""
+SENDING_ENDS_S = 18
+"""The kernel goes on sending for a program that has closed its socket, or died. What was not received by then is given
+up, so that no submission arrives after its time (2 s to start, 20 s to end)."""
 _RETRY_AFTER_MAX_S = 86_400.0
 _READ_TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 
@@ -40,6 +45,7 @@ _NEVER_SENT = (
     httpx.InvalidURL,
 )
 _SEND_BEGINS = ("send_request_headers.started", "send_request_body.started")
+_user_timeout = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
 _SEND_ENDS = "send_request_body.complete"
 
 
@@ -141,7 +147,11 @@ class Wire:
 def _lanes() -> tuple[httpx.AsyncClient, ...]:
     tls = httpx.create_ssl_context()
     limits = httpx.Limits(max_connections=CONNECTIONS_A_LANE, keepalive_expiry=_KEPT_ALIVE_S)
-    return tuple(httpx.AsyncClient(verify=tls, limits=limits) for _ in range(LANES))
+    if getproxies():  # they are httpx's to find, and the proxy's kernel is not ours
+        return tuple(httpx.AsyncClient(verify=tls, limits=limits) for _ in range(LANES))
+    options = [(socket.IPPROTO_TCP, _user_timeout, SENDING_ENDS_S * 1000)] if _user_timeout else []
+    transports = (httpx.AsyncHTTPTransport(verify=tls, limits=limits, socket_options=options) for _ in range(LANES))
+    return tuple(httpx.AsyncClient(transport=transport) for transport in transports)
 
 
 def retry_after_s(response: httpx.Response) -> float | None:
