@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench import fleet, in_flight, kills
+from bench import cancels, fleet, in_flight, kills
 from bench.stage import stage
 from bench.verdict import is_clean
 
@@ -43,3 +43,11 @@ def test_one_worker_carries_every_slot_at_one_instant(tmp_path: Path) -> None:
 
     assert is_clean(figures), told(figures)
     assert figures["running_at_once"] == 100
+
+
+def test_cancelled_jobs_keep_their_slots_from_those_that_wait(tmp_path: Path) -> None:
+    with stage(tmp_path, cancels.SETTINGS) as on:
+        figures = cancels.run(on, jobs=40, seconds=10)
+
+    assert cancels.is_acceptable(figures, jobs=40), told(figures)
+    assert figures["running_upstream_after_the_cancels"] == figures["slots_held_after_the_cancels"] == 40
