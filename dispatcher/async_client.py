@@ -79,6 +79,12 @@ class AsyncClient(Connected):
         """Cancel for the caller at once; see :meth:`Client.cancel`."""
         return await self._store.do(self._jobs.cancel(job_id, user=self.user))
 
+    async def retry(self, job_id: str) -> Job:
+        """Enqueue an ended job's request again, as a new job; see :meth:`dispatcher.Client.retry`."""
+        request, options = await self._store.do(self._jobs.again(job_id, user=self.user))
+        job = await self._store.do(self._jobs.submit(request, options))
+        return await self.retry(job.id) if job.is_final else job
+
     async def wait(self, job_id: str, timeout_s: float | None = None) -> Job:
         """Wait for any final state; see :meth:`Client.wait`."""
         async for job in self.as_completed([job_id], timeout_s):

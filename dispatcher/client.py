@@ -131,6 +131,20 @@ class Client(Connected):
         """
         return self._store.do(self._jobs.cancel(job_id, user=self.user))
 
+    def retry(self, job_id: str) -> Job:
+        """Enqueue an ended job's request again, as a new job with the same pin, priority, time and reply.
+
+        While the new job has not ended, retrying the old one again returns it.
+
+        Raises:
+            AccountNotFound: the account that it was pinned to is gone.
+            JobNotFound: the id is unknown to this user, or the record has expired.
+            JobStateError: the job has not ended.
+        """
+        request, options = self._store.do(self._jobs.again(job_id, user=self.user))
+        job = self._store.do(self._jobs.submit(request, options))
+        return self.retry(job.id) if job.is_final else job
+
     def wait(self, job_id: str, timeout_s: float | None = None) -> Job:
         """Wait for any final state; never raises for a failed job.
 

@@ -11,12 +11,13 @@ from dispatcher.errors import (
     AccountNotFound,
     DuplicateJob,
     JobNotFound,
+    JobStateError,
     NoFreeSlot,
     RecordUnreadable,
     StoreReplyError,
 )
 from dispatcher.keys import Keys, pool_of
-from dispatcher.models import Job, Request, new_job_id, short_id
+from dispatcher.models import REQUESTS, Job, Request, new_job_id, short_id
 from dispatcher.options import Options, check_request
 from dispatcher.replies import entropy, hash_of, table
 from dispatcher.settings import Settings
@@ -68,6 +69,7 @@ class Jobs:
         ]
         args += ["reply_url", options.reply_url] if options.reply_url else []
         args += ["reply_ref", options.reply_ref] if options.reply_ref else []
+        args += ["retry_of", options.retry_of] if options.retry_of else []
 
         def read(reply: Any) -> Job:
             match reply:
@@ -92,6 +94,37 @@ class Jobs:
             if not record or (user is not None and record.get("user") != str(user)):
                 raise JobNotFound(job_id)
             return Job.from_record(record)
+
+        return command("HGETALL", self.keys.job(short_id(job_id)), read=read)
+
+    def again(self, job_id: str, *, user: int) -> Call[tuple[Request, Options]]:
+        """Read what makes an ended job's request a new job: the same request, pin, priority, time and reply.
+
+        Its idempotency key is the ended job's own, so that repeating a retry makes no second job.
+
+        Raises (when the reply is read):
+            JobNotFound: no such job of this user.
+            JobStateError: it has not ended.
+        """
+
+        def read(reply: Any) -> tuple[Request, Options]:
+            record = hash_of(reply)
+            if not record or record.get("user") != str(user):
+                raise JobNotFound(job_id)
+            job = Job.from_record(record)
+            if not job.is_final:
+                raise JobStateError(job.id, job.status, "a final one")
+            given_ms = int(record["deadline_ms"]) - int(record["created_ms"])
+            return REQUESTS[job.kind](**job.request), Options(
+                user=user,
+                idempotency_key=f"retry:{job.id}",
+                priority=job.priority,
+                channel=record.get("pin") or None,
+                deadline_s=given_ms / 1000 if given_ms > 0 else None,
+                reply_url=job.replyUrl,
+                reply_ref=job.replyRef,
+                retry_of=job.id,
+            )
 
         return command("HGETALL", self.keys.job(short_id(job_id)), read=read)
 

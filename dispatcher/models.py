@@ -208,6 +208,8 @@ class Job(BaseModel):
     errorDetails: str | None = None
     attempts: int = 0
     deliveries: int = 0
+    retry_of: str | None = None
+    """The ended job whose request this one repeats."""
     history: tuple[str, ...] = ()
 
     @property
@@ -260,6 +262,7 @@ class Job(BaseModel):
             errorDetails=record.get("error_details") or None,
             attempts=int(record.get("attempts") or 0),
             deliveries=int(record.get("deliveries") or 0),
+            retry_of=record.get("retry_of") or None,
             history=tuple(record.get("history", "").splitlines()),
             **shown,
         )

@@ -42,6 +42,8 @@ class Options:
     reply_url: str | None = None
     reply_ref: str | None = None
     mode: Literal["wait", "refuse"] = "wait"
+    retry_of: str | None = None
+    """The ended job whose request this one repeats."""
 
     def __post_init__(self) -> None:
         check_user(self.user)

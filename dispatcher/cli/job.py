@@ -154,6 +154,15 @@ def cancel(place: Place, *, job_id: JobId, user: User = 1, as_json: AsJson = Fal
     _tell(job, as_json=as_json)
 
 
+@app.command("retry", epilog="Example: dispatcher job retry 20261122203000123ABCDEF")
+@placed
+def retry(place: Place, *, job_id: JobId, user: User = 1, as_json: AsJson = False) -> None:
+    """Submit an ended job's request again, as a new job; its id is shown."""
+    with place.client(user) as client:
+        job = client.retry(job_id)
+    _tell(job, as_json=as_json)
+
+
 @app.command("download", epilog="Example: dispatcher job download 20261122203000123ABCDEF --to videos")
 @placed
 def download(

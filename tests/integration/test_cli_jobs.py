@@ -120,6 +120,18 @@ def test_wait_says_how_each_ended_and_is_exit_1_unless_all_completed(cli: Cli) -
     assert [job["status"] for job in cli("job", "wait", job_id, "--json").data] == ["cancelled"]
 
 
+def test_retry_submits_an_ended_job_again_and_refuses_one_that_goes_on(cli: Cli) -> None:
+    job_id = cli("job", "submit", "a calm sea", "--json").data["id"]
+    refused = cli("job", "retry", job_id)
+    cli("job", "cancel", job_id)
+
+    again = cli("job", "retry", job_id, "--json").data
+
+    assert (refused.code, "expected a final one" in refused.stderr) == (4, True)
+    assert (again["status"], again["retry_of"], again["prompt"]) == ("created", job_id, "a calm sea")
+    assert cli("job", "retry", "20261122203000123ABCDEF").code == 3
+
+
 def test_only_a_completed_job_can_be_downloaded(cli: Cli, tmp_path: Path) -> None:
     job_id = cli("job", "submit", "a calm sea", "--json").data["id"]
 

@@ -6,6 +6,7 @@ import asyncio
 import math
 import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -267,6 +268,60 @@ def test_cancel_ends_a_waiting_job_and_leaves_a_final_one_alone(client: Client) 
         client.cancel("20260101000000000AAAAAA")
 
 
+def test_retry_makes_a_new_job_of_the_same_request(client: Client, store: Store) -> None:
+    put_account(store, 1)
+    ended = client.enqueue(single(), channel=CHANNEL, priority=7, deadline_s=900, reply_ref="mine")
+    client.cancel(ended.id)
+
+    job = client.retry(ended.jobid)
+
+    assert (job.status, job.retry_of, job.request) == ("created", ended.id, ended.request)
+    assert (job.priority, job.channel, job.replyRef) == (7, CHANNEL, "mine")
+    record = store.client.hgetall(store.keys.job(job.id))
+    assert record["pin"] == CHANNEL
+    assert int(record["deadline_ms"]) - int(record["created_ms"]) == 900_000
+    assert job.id != ended.id
+
+
+def test_a_retry_is_one_job_until_it_has_ended(client: Client) -> None:
+    ended = client.cancel(client.enqueue(single()).id)
+
+    first = client.retry(ended.id)
+    assert client.retry(ended.id).id == first.id
+    client.cancel(first.id)
+    second = client.retry(ended.id)
+
+    assert second.id not in {ended.id, first.id}
+    assert second.retry_of == first.id
+
+
+def test_a_job_that_goes_on_cannot_be_retried(client: Client, settings: Settings) -> None:
+    job = client.enqueue(single())
+
+    with pytest.raises(JobStateError, match="created"):
+        client.retry(job.id)
+    with pytest.raises(JobNotFound):
+        client.retry("20261122203000123ABCDEF")
+    client.cancel(job.id)
+    with Client(settings.redis_url, user=2, namespace=settings.namespace) as other, pytest.raises(JobNotFound):
+        other.retry(job.id)
+
+
+def test_one_key_used_a_hundred_times_at_once_makes_one_job(settings: Settings, store: Store) -> None:
+    put_account(store)
+
+    def enqueue(_: int) -> str:
+        with Client(settings.redis_url, namespace=settings.namespace) as client:
+            return client.enqueue(single(), idempotency_key="once").id
+
+    with ThreadPoolExecutor(20) as pool:
+        ids = set(pool.map(enqueue, range(100)))
+
+    assert len(ids) == 1
+    assert store.client.zcard(store.keys.of("jobs", "1")) == 1
+    assert store.client.llen(f"{settings.namespace}:rq:queue:{QUEUE}") == 1
+
+
 def test_wait_returns_a_job_that_is_final_already(client: Client) -> None:
     job = client.cancel(client.enqueue(single()).id)
 
@@ -334,6 +389,7 @@ async def test_the_async_client_does_what_the_client_does(async_client: AsyncCli
     assert [listed.id for listed in await async_client.jobs("created")] == [job.id]
     assert [listed.id for listed in await async_client.jobs(before=job.id)] == []
     assert (await async_client.cancel(job.id)).status == "cancelled"
+    assert (await async_client.retry(job.id)).retry_of == job.id
     assert [ended.id for ended in await async_client.wait_many([job.id])] == [job.id]
     with pytest.raises(JobStateError):
         await async_client.download(job, tmp_path)
