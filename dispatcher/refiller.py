@@ -7,6 +7,7 @@ from typing import Any
 from dispatcher.connection import AsyncStore, Call, command
 from dispatcher.log import get_logger
 from dispatcher.loop import Loop
+from dispatcher.replies import milliseconds
 from dispatcher.slots import Slots
 
 INTERVAL_S = 0.25
@@ -30,7 +31,7 @@ class Refiller(Loop):
     async def step(self) -> None:
         """Dispatch each pool once."""
         pools = await self._store.do(command("SMEMBERS", self._store.keys.of("pools"), read=sorted))
-        calls: list[Call[Any]] = [command("TIME", read=_milliseconds)]
+        calls: list[Call[Any]] = [command("TIME", read=milliseconds)]
         calls += [self._slots.dispatch(pool) for pool in pools]
         now_ms, *replies = await self._store.do_many(calls)
         if grants := sum(granted for granted, _, _ in replies):
@@ -47,9 +48,3 @@ def _wait_s(*, is_more: bool, due_ms: int, now_ms: int) -> float:
     if not due_ms:
         return INTERVAL_S
     return min(INTERVAL_S, max(0, due_ms - now_ms) / 1000)
-
-
-def _milliseconds(reply: Any) -> int:
-    """Read TIME, which redis-py shapes into numbers of seconds and microseconds."""
-    seconds, microseconds = reply
-    return int(seconds) * 1000 + int(microseconds) // 1000

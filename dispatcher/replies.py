@@ -19,6 +19,12 @@ def table(flat: Sequence[str]) -> dict[str, str]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
+def milliseconds(reply: Any) -> int:
+    """Read TIME, which redis-py shapes into numbers of seconds and microseconds."""
+    seconds, microseconds = reply
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
 def hash_of(reply: Any) -> dict[str, str]:
     """Read HGETALL as a command, which redis-py already shaped on RESP3."""
     return reply if isinstance(reply, dict) else table(reply)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -10,8 +11,10 @@ import typer
 from dispatcher.cli.exits import NOT_COMPLETED
 from dispatcher.cli.place import AsJson, Place, User, placed
 from dispatcher.cli.screen import say, show_fields, show_json, show_table
+from dispatcher.explanation import Explainer
 from dispatcher.models import ASPECT_RATIOS, STYLES, Create, CreateSingle, Job, Request, Status
 from dispatcher.options import LIST_MAX
+from dispatcher.plan import carry_out
 
 PROMPT_SHOWN = 48
 
@@ -163,6 +166,34 @@ def retry(place: Place, *, job_id: JobId, user: User = 1, as_json: AsJson = Fals
     _tell(job, as_json=as_json)
 
 
+@app.command("explain", epilog="Example: dispatcher job explain 20261122203000123ABCDEF")
+@placed
+def explain(place: Place, *, job_id: JobId, user: User = 1, as_json: AsJson = False) -> None:
+    """Say why a job waits: each account that may take it with its reason, its place in the line, its history."""
+    with place.store() as (store, settings):
+        told = carry_out(store, Explainer(settings).explain(job_id, user=user))
+    if as_json:
+        show_json(told.as_json())
+        return
+    say(told.sentence)
+    lease = ", ".join(f"{name} {value}" for name, value in told.lease.items() if value not in (None, False))
+    deadline = None if told.deadline_left_s is None else f"in {told.deadline_left_s:.0f} s"
+    show_fields(
+        {
+            "line": told.line,
+            "ahead": told.ahead if told.line else None,
+            "lease": lease,
+            "refused by": " ".join(told.refused_by),
+            "deadline": deadline,
+            "history": "\n".join(_dated(line) for line in told.job.history),
+        }
+    )
+    if told.accounts:
+        show_table(("channel", "reason"), [(account.channel, account.reason) for account in told.accounts])
+        unseen = sum(told.counts.values()) - len(told.accounts)
+        say(f"and {unseen} more" if unseen else "")
+
+
 @app.command("download", epilog="Example: dispatcher job download 20261122203000123ABCDEF --to videos")
 @placed
 def download(
@@ -189,6 +220,12 @@ def _tell(job: Job, *, as_json: bool) -> None:
         show_json(job.model_dump(mode="json"))
     else:
         say(f"{job.id} {job.status}{f': {job.error}' if job.error else ''}")
+
+
+def _dated(line: str) -> str:
+    """A line of history, its instant as a person reads it."""
+    milliseconds, _, event = line.partition(" ")
+    return f"{datetime.fromtimestamp(int(milliseconds) / 1000, UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3] + f" {event}"
 
 
 def _progress(job: Job) -> str | None:

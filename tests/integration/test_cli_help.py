@@ -28,7 +28,17 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         *("token", "token add", "token list", "token revoke"),
         *("account", "account add", "account list", "account show", "account set"),
         *("account pause", "account resume", "account remove"),
-        *("job", "job submit", "job list", "job show", "job wait", "job cancel", "job retry", "job download"),
+        *(
+            "job",
+            "job submit",
+            "job list",
+            "job show",
+            "job wait",
+            "job cancel",
+            "job retry",
+            "job explain",
+            "job download",
+        ),
     }
 
 

@@ -132,6 +132,14 @@ def test_retry_submits_an_ended_job_again_and_refuses_one_that_goes_on(cli: Cli)
     assert cli("job", "retry", "20261122203000123ABCDEF").code == 3
 
 
+def test_explain_says_why_a_job_waits(cli: Cli) -> None:
+    job_id = cli("job", "submit", "a calm sea", "--json").data["id"]
+
+    assert "It waits for any account, and none is registered." in cli("job", "explain", job_id).stdout
+    assert cli("job", "explain", job_id, "--json").data["ahead"] == 0
+    assert cli("job", "explain", "20261122203000123ABCDEF").code == 3
+
+
 def test_only_a_completed_job_can_be_downloaded(cli: Cli, tmp_path: Path) -> None:
     job_id = cli("job", "submit", "a calm sea", "--json").data["id"]
 
