@@ -18,9 +18,11 @@ from dispatcher.keys import Keys, pool_of
 from dispatcher.models import Account, AccountState, UpstreamName
 from dispatcher.plan import Plan
 from dispatcher.registration import read_registration
-from dispatcher.replies import entropy, hash_of
+from dispatcher.replies import entropy, hash_of, milliseconds
 from dispatcher.secrets import SecretKeys, mask
 from dispatcher.settings import Settings
+
+_NOW = command("TIME", read=milliseconds)
 
 
 class Accounts:
@@ -32,8 +34,25 @@ class Accounts:
         self.ttl_ms = int(settings.lease_ttl_s * 1000)
         self.keep_s = int(settings.jobs_keep_days * 86_400)
 
-    def put(self, *, user: int, channel: str, server: str, secret: SecretStr, max_jobs: int) -> Call[str]:
+    def put(
+        self,
+        *,
+        user: int,
+        channel: str,
+        server: str,
+        secret: SecretStr,
+        max_jobs: int,
+        daily_cap: int | None = None,
+    ) -> Call[str]:
         """Create or update an account; waiting jobs are granted its slots in the same step.
+
+        Args:
+            user: whose account.
+            channel: where it takes jobs.
+            server: the channel's server.
+            secret: the upstream's token.
+            max_jobs: how many jobs at once.
+            daily_cap: its own number of submissions a UTC day, 0 for no cap; None leaves it as it is.
 
         Returns:
             The version of the secret now in force; it changes when the secret does.
@@ -58,6 +77,7 @@ class Accounts:
             self.secret_keys.digest(account.secret),
             account.max_jobs,
             version,
+            "" if daily_cap is None else daily_cap,
         )
 
         def read(reply: Any) -> str:
@@ -100,8 +120,12 @@ class Accounts:
         Raises:
             AccountNotFound: this user has no account on the channel.
         """
-        account, used = yield [self.get(user=user, channel=channel), self.used(user=user, channel=channel)]
-        shown: Account = account.model_copy(update={"used": used})
+        account, used, now_ms = yield [
+            self.get(user=user, channel=channel),
+            self.used(user=user, channel=channel),
+            _NOW,
+        ]
+        shown: Account = account.shown_at(now_ms, used=used)
         return shown
 
     def list(self, *, user: int) -> Plan[Sequence[Account]]:
@@ -109,9 +133,9 @@ class Accounts:
         pool = pool_of(user, "discord")
         (channels,) = yield [command("SMEMBERS", self.keys.of("accounts", pool), read=sorted)]
         accounts = yield [command("HGETALL", self.keys.account(pool, channel), read=_account) for channel in channels]
-        used = yield [self.used(user=user, channel=channel) for channel in channels]
+        now_ms, *used = yield [_NOW, *(self.used(user=user, channel=channel) for channel in channels)]
         return [
-            account.model_copy(update={"used": count})
+            account.shown_at(now_ms, used=count)
             for account, count in zip(accounts, used, strict=True)
             if account is not None  # removed since its channel was read
         ]
@@ -146,12 +170,22 @@ class Accounts:
         return Call("account_remove", (self.keep_s, pool, channel), read)
 
     def pause(self, *, user: int, channel: str, reason: str = "paused by its owner") -> Call[AccountState]:
-        """Grant nothing on the account until :meth:`resume`; running jobs go on. Returns the state before.
+        """Submit nothing more on the account until :meth:`resume`; what is submitted goes on. Returns the state before.
 
         Raises (when the reply is read):
             AccountNotFound: this user has no account on the channel.
         """
         return self._state(user, channel, "paused", reason)
+
+    def drain(self, *, user: int, channel: str, reason: str = "drained by its owner") -> Call[AccountState]:
+        """Grant nothing more; what holds a slot is still submitted and ends, then the account is paused.
+
+        Returns the state before.
+
+        Raises (when the reply is read):
+            AccountNotFound: this user has no account on the channel.
+        """
+        return self._state(user, channel, "draining", reason)
 
     def resume(self, *, user: int, channel: str) -> Call[AccountState]:
         """Make the account active again and grant from it in the same step. Returns the state before.
@@ -174,8 +208,8 @@ class Accounts:
 
         def read(reply: Any) -> AccountState:
             match reply:
-                case ["ok", "active" | "paused" | "disabled" as before]:
-                    return before  # type: ignore[no-any-return]  # one of the three just matched
+                case ["ok", "active" | "paused" | "draining" | "disabled" as before]:
+                    return before  # type: ignore[no-any-return]  # one of those just matched
                 case ["missing"]:
                     raise AccountNotFound(channel)
                 case _:

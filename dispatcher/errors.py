@@ -16,7 +16,8 @@ Each class builds its message from its fields; the message says what happened, w
     ├── AccountError
     │   ├── AccountNotFound
     │   ├── AccountConflict     the channel or its secret belongs to another registration
-    │   └── AccountUnavailable
+    │   ├── AccountUnavailable
+    │   └── CheckTimeout        no worker answered a check in time
     ├── UpstreamError
     │   ├── RateLimited         capacity: wait, another account may do it now
     │   ├── AccountRejected     the account's fault: a retry with it will not help
@@ -147,6 +148,17 @@ class AccountUnavailable(AccountError):
         super().__init__(f"The account of channel {channel} cannot take jobs: {reason}.")
 
 
+class CheckTimeout(AccountError):
+    """No worker answered a check in time."""
+
+    def __init__(self, channel: str, timeout_s: float) -> None:
+        self.channel = channel
+        self.timeout_s = timeout_s
+        super().__init__(
+            f"The account of channel {channel} was not checked within {timeout_s:g} s; does a `dispatcher work` run?"
+        )
+
+
 class UpstreamError(DispatcherError):
     """What an upstream's answer means, whatever its wire format."""
 
@@ -164,10 +176,14 @@ class RateLimited(UpstreamError):
 
 
 class AccountRejected(UpstreamError):
-    """401, 403, a captcha: the account must stop; ``reason`` is what the operator reads."""
+    """401, 403, a captcha: the account must stop; ``reason`` is what the operator reads.
 
-    def __init__(self, upstream: str, reason: str) -> None:
+    With ``needs_operator`` only he can tell when it is well again: no check that submits nothing would see it.
+    """
+
+    def __init__(self, upstream: str, reason: str, *, needs_operator: bool = False) -> None:
         self.reason = reason
+        self.needs_operator = needs_operator
         super().__init__(upstream, reason)
 
 

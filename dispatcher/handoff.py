@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 QUEUE = "pixverse"
 RUN_JOB = "workers.run.run_job"
+CHECK_ACCOUNT = "workers.check.check_account"
 RESULT_TTL_S = 500
 """How long RQ keeps a finished delivery; the job's own record is the durable one."""
 FAILURE_TTL_S = 86_400
@@ -26,7 +27,7 @@ def rq_prefix(namespace: str) -> str:
 def lua_constants() -> str:
     """Render what ``_handoff.lua`` needs to know of RQ."""
     return (
-        f"local RQ = {{ origin = '{QUEUE}', callable = '{RUN_JOB}', "
+        f"local RQ = {{ origin = '{QUEUE}', callable = '{RUN_JOB}', check_callable = '{CHECK_ACCOUNT}', "
         f"result_ttl = '{RESULT_TTL_S}', failure_ttl = '{FAILURE_TTL_S}' }}\n"
     )
 

@@ -273,12 +273,20 @@ def wire_id(job_id: str, user: int, channel: str, upstream: str) -> str:
     return f"job:{job_id}-user:{user}-channel:{channel}-bot:{_BOTS[upstream]}"
 
 
-AccountState = Literal["active", "paused", "disabled", "deleted"]
+AccountState = Literal["active", "paused", "draining", "disabled", "deleted"]
 ACCOUNT_STATES = get_args(AccountState)
 
 
+Revive = Literal["check", "operator"]
+"""Who can tell that a disabled account is well again."""
+DAY_MS = 86_400_000
+
+
 class Account(BaseModel):
-    """A registered account; ``sealed`` is its secret under our keys, ``masked`` what reads show."""
+    """A registered account; ``sealed`` is its secret under our keys, ``masked`` what reads show.
+
+    What depends on the moment of reading (``used``, ``cooling_ms``, ``submitted_today``) is None where nobody asked.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -291,5 +299,23 @@ class Account(BaseModel):
     sealed: str = Field(repr=False)
     masked: str
     secret_version: str
+    revive: Revive | Literal[""] = ""
     cooling_until_ms: int = 0
+    cooling_cause: str = ""
+    cooling_reason: str = ""
+    cooling_repeats: int = 0
+    daily_cap: int | None = None
+    day: int = 0
+    day_count: int = 0
     used: int | None = None
+    cooling_ms: int | None = None
+    submitted_today: int | None = None
+
+    def shown_at(self, now_ms: int, *, used: int) -> Account:
+        """Add what depends on the moment of reading: ``now_ms`` is Redis's, ``used`` the slots held."""
+        told = {
+            "used": used,
+            "cooling_ms": max(0, self.cooling_until_ms - now_ms),
+            "submitted_today": self.day_count if self.day == now_ms // DAY_MS else 0,
+        }
+        return self.model_copy(update=told)

@@ -14,6 +14,7 @@ from dispatcher.connection import open_async_store
 from dispatcher.log import get_logger
 from dispatcher.loop import Loop
 from dispatcher.reaper import Reaper
+from dispatcher.rechecker import Rechecker
 from dispatcher.refiller import Refiller
 from dispatcher.settings import Settings
 from dispatcher.slots import Slots
@@ -41,6 +42,7 @@ async def serve(settings: Settings) -> None:
         Refiller(store, slots),
         Reaper(store, slots, sweep_s=settings.sweep_s),
         Cleaner(store, settings),
+        Rechecker(store, settings),
     ]
     for loop in loops:
         loop.start()

@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     poll_min_s: SomeSeconds = 3
     poll_max_s: SomeSeconds = 30
     min_interval_ms: NonNegativeInt = 1000
+    daily_cap: NonNegativeInt = 0
     start_timeout_s: SomeSeconds = 15
     no_progress_s: SomeSeconds = 600
 
@@ -97,6 +98,8 @@ class Settings(BaseSettings):
     # Jobs
     capacity_requeues_max: NonNegativeInt = 20
     cooling_first_s: SomeSeconds = 10
+    cooling_max_s: SomeSeconds = 900
+    suspicion_share_max: Annotated[float, Field(ge=0, le=1)] = 0.3
     jobs_keep_days: Annotated[float, Field(gt=0, le=KEEP_DAYS_MAX)] = 31
 
     @field_validator(
@@ -145,6 +148,8 @@ class Settings(BaseSettings):
         """Refuse combinations in which an owner loses its lease while it renews, or a record ends before its slot."""
         if self.lease_ttl_s < 2 * self.heartbeat_s:
             raise ValueError("lease_ttl_s must be at least twice heartbeat_s, or one late renewal loses a lease")
+        if self.cooling_max_s < self.cooling_first_s:
+            raise ValueError("cooling_max_s must not be shorter than cooling_first_s")
         if self.jobs_keep_days * 86_400 <= self.hard_deadline_s + self.hold_s:
             raise ValueError("jobs_keep_days must be longer than hard_deadline_s and hold_s together")
         return self

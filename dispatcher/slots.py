@@ -6,6 +6,7 @@ holds more slots than ``max_jobs``. What they take and return is in ``leases.py`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -24,13 +25,14 @@ from dispatcher.leases import (
     STRIKE_MS,
     SUBMIT_WINDOW_MS,
     Assignment,
+    Cools,
     Lease,
     NotYet,
     Permit,
     Returned,
     Unreadable,
 )
-from dispatcher.models import Account, Job, Message, Status
+from dispatcher.models import Account, Job, Message, Revive, Status
 from dispatcher.replies import entropy, table
 from dispatcher.settings import Settings
 
@@ -90,6 +92,7 @@ class Slots:
             SUBMIT_WINDOW_MS,
             COOLING_PATIENCE_MS,
             upstream_user,
+            self.settings.daily_cap,
         )
 
         def read(reply: Any) -> Permit | NotYet | Returned:
@@ -131,14 +134,20 @@ class Slots:
 
         return Call("mark_accepted", args, read)
 
+    def _cooling(self) -> tuple[int, int, float]:
+        """The three arguments of every script that may cool an account by our own measure."""
+        settings = self.settings
+        return int(settings.cooling_first_s * 1000), int(settings.cooling_max_s * 1000), settings.suspicion_share_max
+
     def mark_unknown(self, lease: Lease) -> Call[None]:
-        """Record that the submission's answer was lost."""
+        """Record that the submission's answer was lost; an account that loses three in a row cools by suspicion."""
 
         def read(reply: Any) -> None:
             if reply == ["stale"]:
                 raise LeaseLost(lease.delivery.job_id, "stale")
 
-        return Call("mark_unknown", (lease.delivery.job_id, lease.delivery.token), read)
+        args = (lease.delivery.job_id, lease.delivery.token, entropy(), *self._cooling())
+        return Call("mark_unknown", args, read)
 
     def renew(self, deliveries: Sequence[DeliveryId]) -> Call[list[bool]]:
         """Extend up to 256 leases; False where one is not ours any more."""
@@ -198,7 +207,8 @@ class Slots:
         *,
         counted: bool = True,
         cool_s: float = 0,
-        disable: bool = False,
+        cools: Cools = "",
+        disable: Revive | None = None,
         never_sent: bool = False,
     ) -> Call[str]:
         """Return a refused job to its place; ``pending`` or, refused too often, ``failed``.
@@ -207,8 +217,9 @@ class Slots:
             lease: the lease to give back.
             reason: what the operator reads.
             counted: whether it counts towards ``capacity_requeues_max``.
-            cool_s: how long the account rests, at least, in seconds.
-            disable: stop the account with the reason.
+            cool_s: how long a rest the upstream asked for, in seconds; kept in full. 0: it named no time.
+            cools: why the account cools although no time was named; '' if it does not.
+            disable: stop the account with the reason, until a check or its operator revives it.
             never_sent: the connection was never made; the only way back for a lease in U.
 
         Raises (when the reply is read):
@@ -220,9 +231,11 @@ class Slots:
             lease.delivery.token,
             reason[:REASON_CHARACTERS],
             self.settings.capacity_requeues_max if counted else "",
-            int(cool_s * 1000),
-            int(disable),
+            math.ceil(cool_s * 1000),
+            disable or "",
             int(never_sent),
+            cools,
+            *self._cooling(),
         )
 
         def read(reply: Any) -> str:

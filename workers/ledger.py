@@ -7,10 +7,12 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
-from dispatcher.connection import AsyncStore
+from dispatcher.connection import AsyncStore, command
 from dispatcher.leases import SUBMIT_WINDOW_MS, Assignment, Lease, NotYet, Permit, Returned, Step
 from dispatcher.models import Account, Job, Message
+from dispatcher.replies import hash_of
 from dispatcher.slots import Slots
 from workers.upstream import Ended, JobReturned, Outcome
 
@@ -117,6 +119,16 @@ class DeliveryLedger:
         await self._store.insist(self._slots.mark_accepted(self._lease, remote_id, status="progress", message=message))
         self._shown = message
 
+    async def account_now(self) -> Account | None:
+        """Read the account; a deleted one that drains still has its token."""
+
+        def read(reply: Any) -> Account | None:
+            stored = hash_of(reply)
+            return Account.model_validate(stored) if stored else None
+
+        key = self._store.keys.account(self._lease.pool, self._lease.channel)
+        return await self._store.insist(command("HGETALL", key, read=read))
+
     async def overdue(self, error: str) -> None:
         """Fail the job now; the slot stays held while the upstream runs it."""
         await self._store.insist(self._slots.settle(self._lease, "failed", error=error, still_running=True))
@@ -138,6 +150,7 @@ class DeliveryLedger:
                 outcome.reason,
                 counted=outcome.counted,
                 cool_s=outcome.cool_s,
+                cools=outcome.cools,
                 disable=outcome.disable,
                 never_sent=outcome.never_sent,
             )

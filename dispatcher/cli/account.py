@@ -6,17 +6,20 @@ import asyncio
 import getpass
 import os
 import sys
+import time
 from typing import Annotated, Any
 
 import typer
 from pydantic import SecretStr
 
 from dispatcher.accounts import Accounts
+from dispatcher.checks import Checked, Checks
+from dispatcher.cli.exits import NOT_COMPLETED
 from dispatcher.cli.oracle import Oracle
 from dispatcher.cli.place import AsJson, Place, User, placed
 from dispatcher.cli.screen import say, show_fields, show_json, show_table
 from dispatcher.connection import Store, open_async_store
-from dispatcher.errors import SettingsError
+from dispatcher.errors import CheckTimeout, SettingsError
 from dispatcher.models import MAX_JOBS, Account
 from dispatcher.plan import carry_out
 from dispatcher.registration import Registration
@@ -24,10 +27,12 @@ from dispatcher.secrets import keys_for
 from dispatcher.settings import Settings
 
 SECRET_VARIABLE = "DISPATCHER_ACCOUNT_SECRET"  # noqa: S105 (a name, not a secret)
+LOOK_AGAIN_S = 0.1
 
 Channel = Annotated[str, typer.Argument(metavar="CHANNEL", help="Discord channel id of the account.")]
 Server = Annotated[str, typer.Option(help="Discord server (guild) id.")]
 MaxJobs = Annotated[int, typer.Option(help=f"Jobs it may run at once, 1 to {MAX_JOBS}.")]
+DailyCap = Annotated[int | None, typer.Option(min=0, help="Submissions a UTC day, 0 for no cap; else the setting's.")]
 
 app = typer.Typer(
     help="The accounts that jobs run on.",
@@ -38,7 +43,14 @@ app = typer.Typer(
 @app.command("add", epilog="Example: dispatcher account add 1197013797467074001 --server 1180000000000000000 < secret")
 @placed
 def add(
-    place: Place, *, channel: Channel, server: Server, max_jobs: MaxJobs = 3, user: User = 1, as_json: AsJson = False
+    place: Place,
+    *,
+    channel: Channel,
+    server: Server,
+    max_jobs: MaxJobs = 3,
+    daily_cap: DailyCap = None,
+    user: User = 1,
+    as_json: AsJson = False,
 ) -> None:
     """Register an account, or replace one; waiting jobs start on it at once.
 
@@ -46,7 +58,8 @@ def add(
     """
     secret = _read_secret()
     with place.store() as (store, settings):
-        _put(place, store, settings, user=user, channel=channel, server=server, max_jobs=max_jobs, secret=secret)
+        given = Registration(channel=channel, server=server, secret=secret, max_jobs=max_jobs)
+        _put(place, store, settings, user=user, given=given, daily_cap=daily_cap)
         _show(store, settings, user=user, channel=channel, as_json=as_json)
 
 
@@ -60,8 +73,11 @@ def list_(place: Place, *, user: User = 1, as_json: AsJson = False) -> None:
         show_json([_fields(account) for account in accounts])
         return
     show_table(
-        ("channel", "server", "slots", "state", "reason", "discord"),
-        [(a.channel, a.server, f"{a.used}/{a.max_jobs}", a.state, a.reason, a.masked) for a in accounts],
+        ("channel", "server", "slots", "state", "reason", "rests", "today", "discord"),
+        [
+            (a.channel, a.server, f"{a.used}/{a.max_jobs}", a.state, a.reason, _rest(a), a.submitted_today, a.masked)
+            for a in accounts
+        ],
     )
 
 
@@ -81,6 +97,7 @@ def set_(
     channel: Channel,
     server: Annotated[str | None, typer.Option(help="Its new server.")] = None,
     max_jobs: Annotated[int | None, typer.Option(help=f"Its new limit, 1 to {MAX_JOBS}; works at once.")] = None,
+    daily_cap: DailyCap = None,
     new_secret: Annotated[
         bool, typer.Option("--new-secret", help=f"Read a new Discord token from stdin or {SECRET_VARIABLE}.")
     ] = False,
@@ -91,16 +108,13 @@ def set_(
     with place.store() as (store, settings):
         accounts = _accounts(settings)
         stored = store.do(accounts.get(user=user, channel=channel))
-        _put(
-            place,
-            store,
-            settings,
-            user=user,
+        given = Registration(
             channel=channel,
             server=stored.server if server is None else server,
-            max_jobs=stored.max_jobs if max_jobs is None else max_jobs,
             secret=_read_secret() if new_secret else accounts.open_secret(stored),
+            max_jobs=stored.max_jobs if max_jobs is None else max_jobs,
         )
+        _put(place, store, settings, user=user, given=given, daily_cap=daily_cap)
         _show(store, settings, user=user, channel=channel, as_json=as_json)
 
 
@@ -113,10 +127,53 @@ def pause(
     reason: Annotated[str, typer.Option(help="What lists show.")] = "paused by its owner",
     user: User = 1,
 ) -> None:
-    """Start nothing more on an account; what runs goes on."""
+    """Submit nothing more on an account; what was submitted goes on, what was not waits for another account."""
     with place.store() as (store, settings):
         store.do(_accounts(settings).pause(user=user, channel=channel, reason=reason))
     say(f"Account {channel} is paused.")
+
+
+@app.command("drain", epilog="Example: dispatcher account drain 1197013797467074001 --reason 'moves to a new server'")
+@placed
+def drain(
+    place: Place,
+    *,
+    channel: Channel,
+    reason: Annotated[str, typer.Option(help="What lists show.")] = "drained by its owner",
+    user: User = 1,
+) -> None:
+    """Give an account nothing more; what it holds is still submitted and ends, then it is paused."""
+    with place.store() as (store, settings):
+        store.do(_accounts(settings).drain(user=user, channel=channel, reason=reason))
+        account = carry_out(store, _accounts(settings).show(user=user, channel=channel))
+    say(f"Account {channel} drains, {account.used} left." if account.state == "draining" else f"{channel} is paused.")
+
+
+@app.command("check", epilog="Example: dispatcher account check 1197013797467074001 --json")
+@placed
+def check(
+    place: Place,
+    *,
+    channel: Channel,
+    timeout_s: Annotated[float, typer.Option(min=0, help="Exit 6 when it has passed.")] = 60.0,
+    user: User = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Have a worker ask Discord whether an account could work; nothing is submitted. Exit 1 unless it could.
+
+    A disabled account that could is used again, unless it was disabled for what only its owner can mend (a captcha). A
+    paused one stays paused.
+    """
+    with place.store() as (store, settings):
+        checked = _checked(store, Checks(settings), user=user, channel=channel, timeout_s=timeout_s)
+    told = {"channel": channel, "finding": checked.finding, "reason": checked.reason, "state": checked.state}
+    if as_json:
+        show_json(told)
+    else:
+        why = f": {checked.reason}" if checked.reason else ""
+        say(f"Account {channel} is {checked.state}; the check says {checked.finding}{why}.")
+    if checked.finding != "ok":
+        raise typer.Exit(NOT_COMPLETED)
 
 
 @app.command("resume", epilog="Example: dispatcher account resume 1197013797467074001")
@@ -141,25 +198,38 @@ def _accounts(settings: Settings) -> Accounts:
     return Accounts(settings, keys_for(settings))
 
 
+def _checked(store: Store, checks: Checks, *, user: int, channel: str, timeout_s: float) -> Checked:
+    """Ask for a check and wait for what it finds.
+
+    Raises:
+        CheckTimeout: no worker answered in time.
+    """
+    check_id = store.do(checks.ask(user=user, channel=channel))
+    end_s = time.monotonic() + timeout_s
+    while (found := store.do(checks.answer(check_id, user=user, channel=channel))) is None:
+        if time.monotonic() >= end_s:
+            raise CheckTimeout(channel, timeout_s)
+        time.sleep(LOOK_AGAIN_S)
+    return found
+
+
 def _put(
-    place: Place,
-    store: Store,
-    settings: Settings,
-    *,
-    user: int,
-    channel: str,
-    server: str,
-    max_jobs: int,
-    secret: SecretStr,
+    place: Place, store: Store, settings: Settings, *, user: int, given: Registration, daily_cap: int | None
 ) -> None:
     """Store an account; a simulator that plays its upstream is told."""
     accounts = _accounts(settings)
-    call = accounts.put(user=user, channel=channel, server=server, secret=secret, max_jobs=max_jobs)
+    call = accounts.put(
+        user=user,
+        channel=given.channel,
+        server=given.server,
+        secret=given.secret,
+        max_jobs=given.max_jobs,
+        daily_cap=daily_cap,
+    )
     simulator_url = place.simulator_url(settings)
     if simulator_url is None:
         store.do(call)
         return
-    given = Registration(channel=channel, server=server, secret=secret, max_jobs=max_jobs)
 
     async def put_declared() -> None:
         async_store = open_async_store(str(settings.redis_url), settings.namespace)
@@ -185,7 +255,19 @@ def _fields(account: Account) -> dict[str, Any]:
         "used": account.used,
         "state": account.state,
         "reason": account.reason,
+        "coolingMs": account.cooling_ms,
+        "coolingReason": account.cooling_reason if account.cooling_ms else "",
+        "coolingRepeats": account.cooling_repeats,
+        "submittedToday": account.submitted_today,
+        "dailyCap": account.daily_cap,
     }
+
+
+def _rest(account: Account) -> str:
+    """How long the account still cools, and why."""
+    if not account.cooling_ms:
+        return ""
+    return f"{account.cooling_ms / 1000:.0f} s: {account.cooling_reason}"
 
 
 def _read_secret() -> SecretStr:

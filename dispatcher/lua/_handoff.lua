@@ -1,5 +1,5 @@
 -- Mint a fencing token and hand the delivery <job>-<token> to RQ: lease and hand-off are one atomic step.
--- RQ = {origin, callable, result_ttl, failure_ttl} is written above by dispatcher/handoff.py.
+-- RQ = {origin, callable, check_callable, result_ttl, failure_ttl} is written above by dispatcher/handoff.py.
 
 -- Days since 1970-01-01 to a civil date (proleptic Gregorian).
 local function civil(days)
@@ -30,12 +30,11 @@ local function mint()
   return int(token)
 end
 
--- Write RQ's job hash and push its id; `front` is for redeliveries, whose upstream job already runs.
-local function hand_off(job, token, front)
-  local delivery = job .. '-' .. token
+-- Write RQ's job hash and push its id: a worker calls the function with the id. `front`: before all others.
+local function push(delivery, callable, front)
   local at = rq_now()
-  redis.call('HSET', delivery_key(job, token),
-    'data', '["' .. RQ.callable .. '",null,["' .. delivery .. '"],{}]',
+  redis.call('HSET', ns .. ':rq:job:' .. delivery,
+    'data', '["' .. callable .. '",null,["' .. delivery .. '"],{}]',
     'origin', RQ.origin, 'status', 'queued', 'description', delivery,
     'created_at', at, 'enqueued_at', at, 'started_at', '', 'ended_at', '', 'last_heartbeat', '',
     'worker_name', '', 'group_id', '',
@@ -43,6 +42,11 @@ local function hand_off(job, token, front)
     'timeout', '-1', 'result_ttl', RQ.result_ttl, 'failure_ttl', RQ.failure_ttl)
   redis.call('SADD', ns .. ':rq:queues', ns .. ':rq:queue:' .. RQ.origin)
   redis.call(front and 'LPUSH' or 'RPUSH', ns .. ':rq:queue:' .. RQ.origin, delivery)
+end
+
+-- Hand a job to RQ; `front` is for redeliveries, whose upstream job already runs.
+local function hand_off(job, token, front)
+  push(job .. '-' .. token, RQ.callable, front)
   redis.call('HINCRBY', job_key(job), 'deliveries', 1)
 end
 

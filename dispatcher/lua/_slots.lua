@@ -34,11 +34,15 @@ local function refresh(pool, channel)
   end
 end
 
--- A deleted account is forgotten when its last slot has drained.
-local function forget_if_drained(pool, channel)
+-- When its last slot has come back, a deleted account is forgotten and a draining one is paused.
+local function end_drain(pool, channel)
   local key = account_key(pool, channel)
-  if redis.call('HGET', key, 'state') ~= 'deleted' then return end
-  if redis.call('ZCARD', slots_key(pool, channel)) > 0 then return end
+  local state = redis.call('HGET', key, 'state')
+  if (state ~= 'deleted' and state ~= 'draining') or redis.call('ZCARD', slots_key(pool, channel)) > 0 then return end
+  if state == 'draining' then
+    redis.call('HSET', key, 'state', 'paused')
+    return
+  end
   redis.call('DEL', key)
   redis.call('HDEL', ns .. ':channels', channel)
 end
@@ -56,5 +60,5 @@ local function release(pool, channel, job)
   redis.call('ZREM', submitting_key(pool, channel), job)
   redis.call('ZREM', ns .. ':expiry', job)
   redis.call('DEL', lease_key(job))
-  forget_if_drained(pool, channel)
+  end_drain(pool, channel)
 end

@@ -2,10 +2,11 @@
 -- KEYS  [1] namespace
 -- ARGV  [1] seed  [2] ttl_ms  [3] user  [4] pool  [5] channel  [6] server  [7] sealed secret  [8] masked secret
 --       [9] digest of the secret  [10] max_jobs  [11] version under which the secret was sealed
+--       [12] daily_cap: its own, 0 for none; '' leaves it as it is
 -- Returns {'created' | 'updated', secret version in force} | {'foreign'}: the channel is another user's
 --       | {'duplicate', channel, pool}: the secret is already on that channel
 -- Safe to run twice.
--- needs: record handoff slots refill
+-- needs: record handoff slots refill checks
 
 local pool, channel, digest = ARGV[4], ARGV[5], ARGV[9]
 local owner = redis.call('HGET', ns .. ':channels', channel)
@@ -25,9 +26,15 @@ if old_digest ~= digest or string.match(old_sealed, '^[^:]*') ~= string.match(AR
 end
 -- A new secret is a new chance for an account that was disabled; a pause is the operator's and stays.
 if is_new or (state == 'disabled' and old_digest ~= digest) then
-  redis.call('HSET', key, 'state', 'active', 'reason', '')
+  redis.call('HSET', key, 'state', 'active', 'reason', '', 'revive', '')
+  redis.call('HDEL', key, 'probes')
+  forget_checks(pool, channel)
 end
-if is_new then redis.call('HSET', key, 'created_ms', int(now)) end
+if is_new then
+  redis.call('HSET', key, 'created_ms', int(now))
+  redis.call('HDEL', key, 'daily_cap')
+end
+if ARGV[12] ~= '' then redis.call('HSET', key, 'daily_cap', ARGV[12]) end
 -- Removed while it cooled and registered again before it drained: it still cools, and must be re-admitted.
 local cooling = tonumber(redis.call('HGET', key, 'cooling_until_ms') or '0')
 if cooling > now then redis.call('ZADD', ns .. ':due', int(cooling), pool .. ':' .. channel) end

@@ -3,7 +3,7 @@
 -- ARGV  [1] keep_s  [2] pool  [3] channel
 -- Returns {'ok', more: 1 if pinned jobs are left, call again} | {'missing'}
 -- Safe to run twice: the second answer is `missing`, or goes on with the pinned jobs left.
--- needs: record slots
+-- needs: record slots cooling checks
 
 local pool, channel = ARGV[2], ARGV[3]
 local key = account_key(pool, channel)
@@ -15,10 +15,12 @@ redis.call('SREM', ns .. ':accounts:' .. pool, channel)
 if digest ~= '' then redis.call('HDEL', ns .. ':secrets', digest) end
 redis.call('ZREM', free_key(pool), channel)
 redis.call('ZREM', ns .. ':due', pool .. ':' .. channel)
+redis.call('ZREM', suspected_key(pool), channel)
+forget_checks(pool, channel)
 if state ~= '' then redis.call('HSET', key, 'state', 'deleted', 'digest', '') end
 for _, job in ipairs(redis.call('ZRANGE', pinned, 0, 255)) do
   redis.call('ZREM', pinned, job)
   finish(job, 'failed account deleted', 'failed', ARGV[1], { 'error', 'Its account ' .. channel .. ' was deleted' })
 end
-forget_if_drained(pool, channel)
+end_drain(pool, channel)
 return { 'ok', redis.call('ZCARD', pinned) > 0 and '1' or '0' }

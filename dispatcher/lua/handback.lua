@@ -2,29 +2,40 @@
 -- KEYS  [1] namespace
 -- ARGV  [1] seed  [2] ttl_ms  [3] keep_s  [4] job  [5] token  [6] reason
 --       [7] requeues_max: beyond it the job fails; '' does not count this one
---       [8] cool_ms: the account cools for at least that long, 0 not at all
---       [9] disable: 1 stops the account with the reason
+--       [8] asked_ms: the upstream asked for so long a rest (Retry-After), kept in full; 0 if it named no time
+--       [9] disable: '' | check | operator: stop the account with the reason, until a check or its operator revives it
 --       [10] never_sent: 1 if the connection was never made (the only way back from U)
+--       [11] cools: '' | said (the upstream is busy) | suspected (our guess): the account cools, see _cooling
+--       [12] cooling_first_ms  [13] cooling_max_ms  [14] suspicion_share_max
 -- Returns {'pending'} | {'failed'} (refused too often, or pinned to an account now deleted)
 --       | {'ok', status} (the job was final; its slot is free now) | {'stale'}
 -- Safe to run twice: the second call finds another token, or none.
--- needs: record handoff slots refill
+-- Invariant: one job makes at most three accounts cool without being asked to; what refused it before may cool again.
+-- needs: record handoff slots refill cooling checks
 
 local keep_s, job, reason = ARGV[3], ARGV[4], ARGV[6]
-local held, state, pool, channel, remote = fields(lease_key(job), 'token', 'state', 'pool', 'channel', 'remote')
+local held, state, pool, channel, remote, granted, submitted =
+  fields(lease_key(job), 'token', 'state', 'pool', 'channel', 'remote', 'granted_ms', 'submitted_ms')
 if held ~= ARGV[5] or state == 'R' then return { 'stale' } end
 if state == 'U' and ARGV[10] ~= '1' then return { 'stale' } end
 
-local account = account_key(pool, channel)
-if redis.call('HGET', account, 'state') == 'active' and ARGV[9] == '1' then
-  redis.call('HSET', account, 'state', 'disabled', 'reason', reason)
+local is_counted = ARGV[7] ~= ''
+local refused_by = fields(job_key(job), 'refused_by')
+
+-- A prompt that every account refuses must not cool the pool: only the first three that refused it cool for it.
+local function may_cool()
+  local first_three = string.match(refused_by, '^%S+ %S+ %S+')
+  return not is_counted or not first_three or string.find(first_three .. ' ', channel .. ' ', 1, true)
 end
-local until_ms = now + tonumber(ARGV[8])
-if tonumber(ARGV[8]) > 0 and until_ms > tonumber(redis.call('HGET', account, 'cooling_until_ms') or '0') then
-  if redis.call('EXISTS', account) == 1 then
-    redis.call('HSET', account, 'cooling_until_ms', int(until_ms))
-    redis.call('ZADD', ns .. ':due', int(until_ms), pool .. ':' .. channel)
-  end
+
+if ARGV[9] ~= '' then disable(pool, channel, reason, ARGV[9]) end
+if state == 'S' and ARGV[10] ~= '1' then answered(pool, channel) end
+local asked_ms = tonumber(ARGV[8])
+if asked_ms > 0 or (ARGV[11] ~= '' and may_cool()) then
+  local rule = { first_ms = tonumber(ARGV[12]), max_ms = tonumber(ARGV[13]), share = tonumber(ARGV[14]) }
+  local since_ms = tonumber(submitted) or tonumber(granted)
+  cool(pool, channel, { asked_ms = asked_ms, cause = ARGV[11], since_ms = since_ms, reason = reason }, rule,
+    tonumber(ARGV[1]))
 end
 
 -- The refused run keeps its id, so that the job's next run cannot be taken for it.
@@ -36,12 +47,11 @@ if state == 'D' then
   verdict = { 'ok', redis.call('HGET', job_key(job), 'status') }
 else
   local changes, requeues = {}, 0
-  if ARGV[7] ~= '' then -- only these are bounded, and so is the list
-    local refused_by = fields(job_key(job), 'refused_by')
+  if is_counted then -- only these are bounded, and so is the list
     requeues = redis.call('HINCRBY', job_key(job), 'requeues', 1)
     changes = { 'refused_by', (refused_by == '' and '' or refused_by .. ' ') .. channel }
   end
-  if ARGV[7] ~= '' and requeues > tonumber(ARGV[7]) then
+  if is_counted and requeues > tonumber(ARGV[7]) then
     changes[#changes + 1] = 'error'
     changes[#changes + 1] = 'Refused ' .. requeues .. ' times, last by ' .. channel .. ': ' .. reason
     finish(job, 'failed ' .. reason, 'failed', keep_s, changes)

@@ -5,7 +5,7 @@
 --       [6] status: started | progress  [7…] fields and values of the record
 -- Returns {'ok', state} | {'stale'} | {'claimed', other job} | {'other', remote id held}
 -- Safe to run twice.
--- needs: record slots
+-- needs: record slots cooling
 
 local job, remote = ARGV[2], ARGV[4]
 local held, state, pool, channel, known = fields(lease_key(job), 'token', 'state', 'pool', 'channel', 'remote')
@@ -21,6 +21,7 @@ local following = state == 'D' and 'D' or 'A'
 if known == '' then
   redis.call('HSET', lease_key(job), 'state', following, 'remote', remote)
   redis.call('ZREM', submitting_key(pool, channel), job)
+  if state == 'S' then answered(pool, channel) end
 end
 extend(job, tonumber(ARGV[1]))
 local changes = known == '' and { 'started_ms', int(now) } or {}

@@ -8,11 +8,14 @@
 --       [6] hard_deadline_ms from now  [7] min_interval_ms between submissions  [8] window_ms
 --       [9] patience_ms: a longer cooling sends the job back to pending
 --       [10] upstream_user: as whom it will be submitted, or ''; a look-up needs it when the secret has changed since
+--       [11] daily_cap: permissions a UTC day of an account that has no cap of its own; 0 is none
 -- Returns {'ok', submitted_ms, account as a flat list} | {'wait', ms} | {'pending', reason} | {'stale'}
 -- `pending`: this delivery is over; the job waits again, or failed if it was pinned to an account now deleted.
 -- Safe to run twice: a job in S answers `ok` with its first instant, for half the window.
--- needs: record handoff slots refill
+-- A draining account finishes what it holds; at its daily cap an account rests until the next UTC day.
+-- needs: record handoff slots refill cooling
 
+local DAY_MS = 86400000
 local job, token = ARGV[4], ARGV[5]
 local held, state, pool, channel, submitted =
   fields(lease_key(job), 'token', 'state', 'pool', 'channel', 'submitted_ms')
@@ -33,10 +36,17 @@ local function back(reason)
   return { 'pending', reason }
 end
 
-local standing, max_jobs, cooling, last =
-  fields(account, 'state', 'max_jobs', 'cooling_until_ms', 'last_submit_ms')
-if standing ~= 'active' then return back('account ' .. (standing == '' and 'deleted' or standing)) end
+local standing, max_jobs, cooling, last, own_cap, day, day_count =
+  fields(account, 'state', 'max_jobs', 'cooling_until_ms', 'last_submit_ms', 'daily_cap', 'day', 'day_count')
+if standing ~= 'active' and standing ~= 'draining' then return back('account ' .. (standing == '' and 'deleted' or standing)) end
 if redis.call('ZCARD', slots_key(pool, channel)) > tonumber(max_jobs) then return back('account over its limit') end
+local today = math.floor(now / DAY_MS)
+local permitted = tonumber(day) == today and tonumber(day_count) or 0
+local cap = tonumber(own_cap) or tonumber(ARGV[11])
+if cap > 0 and permitted >= cap and not is_late then
+  rest_until(pool, channel, (today + 1) * DAY_MS, 'capped', 'its daily cap of ' .. cap .. ' is reached')
+  return back('account at its daily cap')
+end
 local cooling_ms = (tonumber(cooling) or 0) - now
 if cooling_ms > tonumber(ARGV[9]) then return back('account cooling') end
 if cooling_ms > 0 then return { 'wait', int(cooling_ms) } end
@@ -51,7 +61,8 @@ if unanswered then -- one in S is answered within moments; one in U may take the
 end
 
 redis.call('ZADD', submitting, int(now), job)
-redis.call('HSET', account, 'last_submit_ms', int(now))
+-- A late one was permitted, and counted, before: nothing was sent.
+redis.call('HSET', account, 'last_submit_ms', int(now), 'day', today, 'day_count', permitted + (is_late and 0 or 1))
 local deadline = tonumber(redis.call('HGET', job_key(job), 'deadline_ms') or '0')
 local hard = now + tonumber(ARGV[6])
 redis.call('HSET', lease_key(job), 'state', 'S', 'submitted_ms', int(now), 'deadline_ms', int(hard),

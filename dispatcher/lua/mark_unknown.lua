@@ -1,13 +1,25 @@
 -- `mark U`: the answer to the submission was lost; it is looked up, never sent again blindly.
 -- KEYS  [1] namespace
--- ARGV  [1] job  [2] token
+-- ARGV  [1] job  [2] token  [3] seed  [4] cooling_first_ms  [5] cooling_max_ms  [6] suspicion_share_max
 -- Returns {'ok', state} | {'stale'}
 -- Safe to run twice: only S becomes U.
--- needs: record
+-- An account that leaves three submissions in a row without an answer cools by suspicion, and again with each that follows
+-- in that row. A dead worker, whose submissions become U elsewhere, says nothing about the account.
+-- needs: record slots cooling
 
-local held, state = fields(lease_key(ARGV[1]), 'token', 'state')
+local UNKNOWNS_IN_A_ROW = 3
+local held, state, pool, channel, submitted =
+  fields(lease_key(ARGV[1]), 'token', 'state', 'pool', 'channel', 'submitted_ms')
 if held ~= ARGV[2] or state == 'R' or state == 'C' then return { 'stale' } end
 if state ~= 'S' then return { 'ok', state } end
 redis.call('HSET', lease_key(ARGV[1]), 'state', 'U')
 record(ARGV[1], 'unknown')
+local unknowns = redis.call('HINCRBY', account_key(pool, channel), 'unknowns', 1)
+if unknowns >= UNKNOWNS_IN_A_ROW then
+  local reason = unknowns .. ' submissions in a row without an answer'
+  local rule = { first_ms = tonumber(ARGV[4]), max_ms = tonumber(ARGV[5]), share = tonumber(ARGV[6]) }
+  cool(pool, channel, { asked_ms = 0, cause = 'suspected', since_ms = tonumber(submitted), reason = reason }, rule,
+    tonumber(ARGV[3]))
+  refresh(pool, channel)
+end
 return { 'ok', 'U' }

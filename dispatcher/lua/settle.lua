@@ -5,10 +5,11 @@
 --       held, state D)  [8] hold_ms after the lease's deadline  [9…] fields and values of the record
 -- Returns {'ok', status on record} | {'stale'}
 -- Safe to run twice: the token that settled the job is kept on its record.
--- needs: record handoff slots refill
+-- needs: record handoff slots refill cooling
 
 local keep_s, job, token, status = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local held, state, pool, channel, deadline = fields(lease_key(job), 'token', 'state', 'pool', 'channel', 'deadline_ms')
+local held, state, pool, channel, deadline, submitted =
+  fields(lease_key(job), 'token', 'state', 'pool', 'channel', 'deadline_ms', 'submitted_ms')
 local on_record, settled_by = fields(job_key(job), 'status', 'settled_by')
 if held ~= token or state == 'R' then
   return settled_by == token and { 'ok', on_record } or { 'stale' }
@@ -17,6 +18,8 @@ end
 local changes = {}
 for index = 9, #ARGV do changes[#changes + 1] = ARGV[index] end
 finish(job, 'settled ' .. status, status, keep_s, changes)
+if state == 'S' then answered(pool, channel) end
+if status == 'completed' then succeeded(pool, channel, tonumber(submitted) or 0) end
 if ARGV[7] == '1' and state ~= 'C' then
   if state ~= 'D' then
     redis.call('HSET', lease_key(job), 'state', 'D')

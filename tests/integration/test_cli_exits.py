@@ -28,6 +28,7 @@ EXPECTED = {
     "DuplicateJob": 4,
     "AccountConflict": 4,
     "AccountUnavailable": 4,
+    "CheckTimeout": 6,
     "NoFreeSlot": 4,
     "LeaseLost": 4,
     "LeasingClosed": 4,

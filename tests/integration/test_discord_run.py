@@ -116,18 +116,18 @@ async def test_a_rate_limit_hands_the_job_back_and_cools_the_account_for_as_long
 
     assert isinstance(outcome, Refused)
     assert outcome.cool_s == 3
-    assert (outcome.counted, outcome.disable) == (True, False)
+    assert (outcome.counted, outcome.disable) == (True, None)
     assert world.accepted() == 0
 
 
-@pytest.mark.parametrize("submit", ["401", "403", "captcha"])
-async def test_what_is_the_accounts_fault_disables_it(world: World, submit: str) -> None:
+@pytest.mark.parametrize(("submit", "revive"), [("401", "check"), ("403", "check"), ("captcha", "operator")])
+async def test_what_is_the_accounts_fault_disables_it(world: World, submit: str, revive: str) -> None:
     ledger = world.ledger(f"submit={submit}")
 
     outcome = await play(world.discord(), ledger)
 
     assert isinstance(outcome, Refused)
-    assert outcome.disable
+    assert outcome.disable == revive
     assert world.token not in outcome.reason
     assert ledger.events == ["S"]
 
@@ -191,7 +191,7 @@ async def test_a_permit_that_is_too_old_is_never_used(world: World) -> None:
     outcome = await play(world.discord(), ledger)
 
     assert isinstance(outcome, Refused)
-    assert (outcome.never_sent, outcome.counted, outcome.disable) == (True, False, False)
+    assert (outcome.never_sent, outcome.counted, outcome.disable) == (True, False, None)
     assert world.accepted() == 0
 
 

@@ -216,7 +216,7 @@ async def test_a_token_that_changed_since_the_claim_is_not_submitted_with_but_le
     outcome = await play(world.discord(), ledger)
 
     assert isinstance(outcome, Refused)
-    assert (outcome.counted, outcome.disable, outcome.cool_s) == (False, False, 0)
+    assert (outcome.counted, outcome.disable, outcome.cool_s) == (False, None, 0)
     assert world.accepted() == 0
 
 

@@ -13,7 +13,7 @@ from dispatcher.connection import AsyncStore, Store, command, open_async_store
 from dispatcher.errors import StoreReplyError
 from dispatcher.handoff import QUEUE, DeliveryId
 from dispatcher.jobs import Jobs
-from dispatcher.models import CreateSingle, Job, Message
+from dispatcher.models import Account, CreateSingle, Job, Message
 from dispatcher.options import Options
 from dispatcher.settings import Settings
 from dispatcher.slots import Slots
@@ -25,7 +25,7 @@ from workers.execution import Execution, current_execution
 from workers.ledger import DeliveryLedger, Gates
 from workers.renewal import Renewal
 from workers.run import run_job
-from workers.upstream import Ended, Ledger, Outcome, PassedOn, Refused
+from workers.upstream import Ended, Ledger, Outcome, PassedOn, Refused, Verdict
 
 CHANNEL = "1197013797467074001"
 POOL = "1:discord"
@@ -41,6 +41,8 @@ class ToldUpstream:
     name: str = "discord"
     seen: list[Ledger] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    checked: list[Account] = field(default_factory=list)
 
     async def run(self, ledger: Ledger) -> Outcome:
         self.seen.append(ledger)
@@ -49,6 +51,10 @@ class ToldUpstream:
         except asyncio.CancelledError:
             self.ended.append(ledger.job.id)
             raise
+
+    async def check(self, account: Account) -> Verdict:
+        self.checked.append(account)
+        return self.verdicts.pop(0)
 
     async def close(self) -> None:
         pass

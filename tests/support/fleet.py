@@ -23,7 +23,7 @@ KEEP_S = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """The durations that scripts are given, in ms."""
+    """The durations that scripts are given, in ms, and the numbers beside them."""
 
     ttl_ms: int = FAR_MS
     hard_deadline_ms: int = FAR_MS
@@ -33,6 +33,10 @@ class Times:
     patience_ms: int = 15_000
     strike_ms: int = 5000
     grace_ms: int = 30_000
+    daily_cap: int = 0
+    cooling_first_ms: int = 10_000
+    cooling_max_ms: int = 900_000
+    suspicion_share: float = 0.3
 
 
 class Fleet:
@@ -67,18 +71,26 @@ class Fleet:
         assert snapshot(self.store).settled() == before
         return reply
 
-    def put(self, channel: str, max_jobs: int = 1, *, secret: str | None = None, server: str = "10") -> list[str]:
+    def put(
+        self,
+        channel: str,
+        max_jobs: int = 1,
+        *,
+        secret: str | None = None,
+        server: str = "10",
+        daily_cap: int | str = "",
+    ) -> list[str]:
         """Register an account or change it."""
         name = secret or f"secret-{channel}"
         told: list[str] = self.run(
             "account_put",
             *(self.seed(), self.times.ttl_ms, self.user, self.pool, channel, server),
-            *(f"k1:{name}", f"{name[:3]}…", f"digest-{name}", max_jobs, f"v-{name}"),
+            *(f"k1:{name}", f"{name[:3]}…", f"digest-{name}", max_jobs, f"v-{name}", daily_cap),
         )
         return told
 
     def stand(self, channel: str, state: str, reason: str = "") -> list[str]:
-        """Set an account's standing: active, paused or disabled."""
+        """Set an account's standing: active, paused, draining or disabled."""
         told: list[str] = self.run("account_state", self.seed(), self.times.ttl_ms, self.pool, channel, state, reason)
         return told
 
@@ -122,8 +134,8 @@ class Fleet:
         return self.run(
             "mark_submitting",
             *(self.seed(), self.times.ttl_ms, KEEP_S, job, token or self.token(job)),
-            *(given[name] for name in _GATE),
-            "user-7",
+            *(given[name] for name in _GATE[:4]),
+            *("user-7", given["daily_cap"]),
         )
 
     def mark_accepted(
@@ -137,7 +149,7 @@ class Fleet:
 
     def mark_unknown(self, job: str, *, token: str | None = None) -> Any:
         """Record that the submission's answer was lost."""
-        return self.run("mark_unknown", job, token or self.token(job))
+        return self.run("mark_unknown", job, token or self.token(job), self.seed(), *self._cooling)
 
     def renew(self, *jobs: str) -> Any:
         """Extend the jobs' current leases."""
@@ -161,16 +173,33 @@ class Fleet:
         *,
         requeues_max: int | str = 20,
         cool_ms: int = 0,
-        disable: bool = False,
+        cools: str = "",
+        disable: bool | str = False,
         never_sent: bool = False,
         token: str | None = None,
     ) -> Any:
-        """Return a refused job."""
+        """Return a refused job; ``cool_ms`` is what the upstream asked for, ``cools`` why else the account cools."""
         return self.run(
             "handback",
             *(self.seed(), self.times.ttl_ms, KEEP_S, job, token or self.token(job), reason),
-            *(requeues_max, cool_ms, int(disable), int(never_sent)),
+            *(requeues_max, cool_ms, "check" if disable is True else disable or "", int(never_sent)),
+            *(cools, *self._cooling),
         )
+
+    @property
+    def _cooling(self) -> tuple[int, int, float]:
+        return self.times.cooling_first_ms, self.times.cooling_max_ms, self.times.suspicion_share
+
+    def check(self, channel: str = "", *, join_ms: int = 30_000, batch: int = 64) -> Any:
+        """Have a worker check an account, or without a name those that are due."""
+        return self.run("account_check", self.pool if channel else "", channel, join_ms, 600, batch)
+
+    def checked(
+        self, channel: str, verdict: str, reason: str = "", *, check: str = "", secret: str = "", revive: str = "check"
+    ) -> Any:
+        """Record what a check found."""
+        args = (self.seed(), self.times.ttl_ms, self.pool, channel, check)
+        return self.run("account_checked", *args, secret or f"v-secret-{channel}", verdict, reason, revive)
 
     def cancel(self, job: str, *, user: int | str = "", at_once: bool = False) -> Any:
         """Cancel for the caller."""
@@ -328,4 +357,4 @@ def _as_it_is(reply: Any) -> Any:
     return reply
 
 
-_GATE = ("hard_deadline_ms", "min_interval_ms", "window_ms", "patience_ms")
+_GATE = ("hard_deadline_ms", "min_interval_ms", "window_ms", "patience_ms", "daily_cap")

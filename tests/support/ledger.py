@@ -114,6 +114,9 @@ class MemoryLedger:
         if self.shown[-1:] != [message]:
             self.shown.append(message)
 
+    async def account_now(self) -> Account | None:
+        return self.account_at_permit
+
     async def overdue(self, error: str) -> None:
         self._check()
         self.error = error

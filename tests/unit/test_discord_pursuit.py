@@ -59,8 +59,8 @@ class Chase:
             absent_after_s=100,
             expected=Expected(user_id=ME, command="create", earliest_ms=SENT_MS - 2000, latest_ms=SENT_MS + 24_000),
             no_progress_s=600,
-            busy_rest_s=10,
             is_over=False,
+            secret_version="1",
         )
         self.brief = replace(self.brief, **brief)
         self.task: asyncio.Task[Outcome] | None = None
@@ -227,7 +227,7 @@ async def test_a_bot_that_says_it_is_busy_hands_the_job_back(chase: Chase) -> No
     outcome = await chase.outcome()
 
     assert isinstance(outcome, Refused)
-    assert (outcome.counted, outcome.cool_s, outcome.disable) == (True, 10, False)
+    assert (outcome.counted, outcome.cool_s, outcome.cools, outcome.disable) == (True, 0, "said", None)
 
 
 async def test_the_window_narrows_to_the_jobs_own_message(chase: Chase) -> None:

@@ -91,7 +91,7 @@ def test_a_cloudflare_ban_without_a_time_rests_a_minute_and_counts_against_nobod
     outcome = outcome_of(error_of(answer(429, "error code: 1015")))
 
     assert isinstance(outcome, Refused)
-    assert (outcome.counted, outcome.disable, outcome.cool_s) == (False, False, 60)
+    assert (outcome.counted, outcome.disable, outcome.cool_s) == (False, None, 60)
 
 
 def test_a_field_error_names_its_field_to_the_user() -> None:
@@ -105,18 +105,22 @@ def test_a_field_error_names_its_field_to_the_user() -> None:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (AccountRejected("discord", "captcha"), Refused(reason="captcha", disable=True, counted=False)),
+        (AccountRejected("discord", "401"), Refused(reason="401", disable="check", counted=False)),
+        (
+            AccountRejected("discord", "captcha", needs_operator=True),
+            Refused(reason="captcha", disable="operator", counted=False),
+        ),
         (RateLimited("discord", "x", retry_after_s=2.5), Refused(reason="discord: x", cool_s=2.5)),
         (
             UpstreamUnavailable("discord", "x", sent=False),
-            Refused(reason="discord: x", counted=False, never_sent=True, cool_s=5),
+            Refused(reason="discord: x", counted=False, never_sent=True, cools="suspected"),
         ),
         (
             UpstreamBlocked("discord", "x", retry_after_s=9),
             Refused(reason="discord: x", counted=False, cool_s=9),
         ),
         (Moderated("discord", "x"), Ended(status="moderated", error="discord: x")),
-        (CommandOutdated("discord", "x"), Refused(reason="discord: x", cool_s=10)),
+        (CommandOutdated("discord", "x"), Refused(reason="discord: x", cools="suspected")),
     ],
 )
 def test_each_class_of_failure_has_its_outcome(error: UpstreamError, expected: Ended | Refused) -> None:

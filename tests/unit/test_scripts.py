@@ -21,6 +21,8 @@ from tests.support.snapshot import breaches, snapshot
 
 DOCS = Path(__file__).parents[2] / "docs"
 TRANSITIONS = [
+    "account_check",
+    "account_checked",
     "account_put",
     "account_remove",
     "account_state",

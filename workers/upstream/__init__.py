@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from dispatcher.leases import Lease, Permit, Step
-from dispatcher.models import Account, Job, Message
+from dispatcher.checks import Finding
+from dispatcher.leases import Cools, Lease, Permit, Step
+from dispatcher.models import Account, Job, Message, Revive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,19 +32,37 @@ class Refused:
     Args:
         reason: what the operator reads.
         counted: whether it counts towards ``capacity_requeues_max``.
-        cool_s: how long the account rests, at least, in seconds.
-        disable: the account must stop (401, 403, a captcha).
+        cool_s: how long a rest the upstream asked for, in seconds; kept in full. 0: it named no time.
+        cools: why the account rests although no time was named; '' if it does not.
+        disable: the account must stop, until a check (401, 403, 404) or its operator (a captcha) revives it.
         never_sent: the connection was never made, so nothing can have reached the upstream.
     """
 
     reason: str
     counted: bool = True
     cool_s: float = 0
-    disable: bool = False
+    cools: Cools = ""
+    disable: Revive | None = None
     never_sent: bool = False
 
 
 Outcome = Ended | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a check found out about an account.
+
+    Args:
+        finding: ``ok``: it could work. ``rejected``: the upstream refuses it. ``unclear``: nothing was learned about it
+            (no answer, a rate limit, trouble between us), so nothing follows.
+        reason: what the operator reads.
+        needs_operator: a later check could not tell that it is well again (a captcha).
+    """
+
+    finding: Finding
+    reason: str = ""
+    needs_operator: bool = False
 
 
 class Ledger(Protocol):
@@ -92,6 +111,10 @@ class Ledger(Protocol):
         """The upstream's id is known (state A). False: the id belongs to another job, look on."""
         ...
 
+    async def account_now(self) -> Account | None:
+        """Read the account as it stands: its token may be another by now. None if nobody holds it any more."""
+        ...
+
     async def progress(self, message: Message) -> None:
         """Show progress; cheap to call when nothing changed."""
         ...
@@ -123,6 +146,10 @@ class Upstream(Protocol):
         Raises:
             PassedOn: another worker must carry it on.
         """
+        ...
+
+    async def check(self, account: Account) -> Verdict:
+        """Find out whether the account could work now, without submitting anything. Raises nothing of an upstream's."""
         ...
 
     async def close(self) -> None:

@@ -82,7 +82,7 @@ def test_the_same_secret_keeps_its_version_and_seal(fleet: Fleet) -> None:
     fleet.put("c1", secret="same")
     digest = fleet.account("c1")["digest"]
 
-    reply = fleet.run("account_put", 1, 1000, 1, fleet.pool, "c1", "11", "k1:resealed", "m", digest, 4, "v-newer")
+    reply = fleet.run("account_put", 1, 1000, 1, fleet.pool, "c1", "11", "k1:resealed", "m", digest, 4, "v-newer", "")
 
     account = fleet.account("c1")
     assert reply == ["updated", "v-same"]
@@ -93,7 +93,7 @@ def test_the_same_secret_under_another_key_is_sealed_anew(fleet: Fleet) -> None:
     fleet.put("c1", secret="same")
     digest = fleet.account("c1")["digest"]
 
-    reply = fleet.run("account_put", 1, 1000, 1, fleet.pool, "c1", "11", "k2:same", "m", digest, 4, "v-newer")
+    reply = fleet.run("account_put", 1, 1000, 1, fleet.pool, "c1", "11", "k2:same", "m", digest, 4, "v-newer", "")
 
     assert (reply, fleet.account("c1")["sealed"]) == (["updated", "v-newer"], "k2:same")
 
@@ -141,3 +141,27 @@ def test_an_account_registered_again_while_it_cools_cools_on_and_returns(fleet: 
     fleet.end_cooling("c1")
     fleet.dispatch()
     assert fleet.state("j2") == "R"
+
+
+def test_a_new_secret_needs_no_more_checks(fleet: Fleet) -> None:
+    fleet.put("c1", secret="first")
+    fleet.bring("j1", "S")
+    fleet.handback("j1", "401", disable=True, requeues_max="")
+
+    fleet.put("c1", secret="second")
+
+    assert (fleet.account("c1")["revive"], fleet.score(f"{fleet.pool}:c1", "checks")) == ("", None)
+
+
+def test_its_own_daily_cap_stays_until_another_is_given_or_it_is_registered_anew(fleet: Fleet) -> None:
+    fleet.put("c1", 2, daily_cap=5)
+    fleet.put("c1", 3)
+    assert fleet.account("c1")["daily_cap"] == "5"
+    fleet.put("c1", daily_cap=0)
+    assert fleet.account("c1")["daily_cap"] == "0"
+
+    fleet.bring("j1", "A")
+    fleet.remove("c1")
+    fleet.put("c1")
+
+    assert "daily_cap" not in fleet.account("c1")

@@ -217,3 +217,78 @@ def test_a_refused_run_keeps_its_remote_id_so_that_the_next_run_is_not_taken_for
 
     assert fleet.mark_accepted("j1", "remote-1") == ["claimed", "refused"]
     assert fleet.mark_accepted("j1", "remote-2") == ["ok", "A"]
+
+
+def test_a_job_makes_three_accounts_cool_and_no_further_one(fleet: Fleet) -> None:
+    """One bad prompt must not cool the pool."""
+    fleet.put("c0")
+    fleet.bring("j1", "C")
+    for index in range(1, 4):
+        fleet.handback("j1", cools="said")
+        fleet.put(f"c{index}")
+        fleet.claim("j1")
+    for _ in range(2):
+        fleet.handback("j1", cools="said")
+        fleet.claim("j1")
+
+    assert fleet.record("j1")["refused_by"] == "c0 c1 c2 c3 c3"
+    assert ["cooling_repeats" in fleet.account(f"c{index}") for index in range(4)] == [True, True, True, False]
+
+
+def test_who_refused_the_job_first_may_cool_for_it_again(fleet: Fleet) -> None:
+    """An account that stands alone rests ever longer, instead of refusing twenty times in a row."""
+    fleet.put("c1")
+    fleet.submit("j1")
+    for _ in range(5):
+        fleet.end_cooling("c1")
+        fleet.dispatch()
+        while fleet.now_ms() <= int(fleet.account("c1").get("cooling_began_ms", 0)):
+            pass
+        fleet.claim("j1")
+        fleet.mark_submitting("j1")
+        fleet.handback("j1", cools="said")
+
+    assert fleet.account("c1")["cooling_repeats"] == "5"
+
+
+def test_what_the_upstream_asked_for_is_kept_whoever_was_refused(fleet: Fleet) -> None:
+    fleet.put("c1", 2)
+    fleet.bring("j1", "C")
+    fleet.store.client.hset(fleet.key("job", "j1"), "refused_by", "c7 c8 c9 c7")
+
+    fleet.handback("j1", cool_ms=60_000, cools="said")
+
+    assert fleet.account("c1")["cooling_cause"] == "asked"
+
+
+def test_an_uncounted_refusal_cools_whatever_the_job_went_through(fleet: Fleet) -> None:
+    """Nothing else bounds how often it comes back."""
+    fleet.put("c1")
+    fleet.bring("j1", "C")
+    fleet.store.client.hset(fleet.key("job", "j1"), "refused_by", "c7 c8 c9")
+
+    fleet.handback("j1", cools="suspected", requeues_max="")
+
+    assert fleet.account("c1")["cooling_cause"] == "suspected"
+
+
+def test_a_draining_account_that_is_refused_is_paused_with_the_reason(fleet: Fleet) -> None:
+    fleet.put("c1", 2)
+    fleet.bring("j1", "S")
+    fleet.bring("j2", "C")
+    fleet.stand("c1", "draining")
+
+    fleet.handback("j1", "401", disable=True)
+
+    assert (fleet.account("c1")["state"], fleet.account("c1")["reason"]) == ("paused", "401")
+    assert fleet.mark_submitting("j2") == ["pending", "account paused"]
+
+
+def test_an_account_that_its_owner_disabled_keeps_his_reason(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "A")
+    fleet.stand("c1", "disabled", "by hand")
+
+    fleet.handback("j1", "captcha", disable="operator")
+
+    assert (fleet.account("c1")["reason"], fleet.account("c1")["revive"]) == ("by hand", "")

@@ -138,10 +138,10 @@ def test_a_short_cooling_is_waited_for(fleet: Fleet) -> None:
     fleet.bring("j2", "C")
     fleet.handback("j1", cool_ms=60_000)
 
-    verdict, wait_ms = fleet.mark_submitting("j2", patience_ms=60_000)
+    verdict, wait_ms = fleet.mark_submitting("j2", patience_ms=75_000)
 
     assert verdict == "wait"
-    assert 0 < int(wait_ms) <= 60_000
+    assert 0 < int(wait_ms) <= 75_000
     assert fleet.state("j2") == "C"
 
 
@@ -272,3 +272,66 @@ def test_who_asks_again_late_of_a_stopped_account_goes_back(fleet: Fleet) -> Non
 
     assert fleet.mark_submitting("j1", window_ms=60_000) == ["pending", "account paused"]
     assert fleet.pending() == ["j1"]
+
+
+DAY_MS = 86_400_000
+
+
+def test_a_draining_account_still_submits_what_it_holds(fleet: Fleet) -> None:
+    fleet.put("c1", 2)
+    fleet.bring("j1", "C")
+    fleet.stand("c1", "draining")
+
+    assert fleet.mark_submitting("j1")[0] == "ok"
+
+
+def test_at_its_daily_cap_an_account_rests_until_the_next_day_and_the_job_goes_back_uncounted(fleet: Fleet) -> None:
+    fleet.put("c1", 3)
+    for job in ("j1", "j2", "j3"):
+        fleet.bring(job, "C")
+    for job in ("j1", "j2"):
+        assert fleet.mark_submitting(job, daily_cap=2)[0] == "ok"
+        fleet.mark_accepted(job)
+
+    assert fleet.mark_submitting("j3", daily_cap=2) == ["pending", "account at its daily cap"]
+
+    account = fleet.account("c1")
+    midnight_ms = (fleet.now_ms() // DAY_MS + 1) * DAY_MS
+    assert int(account["cooling_until_ms"]) == fleet.score(f"{fleet.pool}:c1", "due") == midnight_ms
+    assert (account["cooling_cause"], account["cooling_reason"]) == ("capped", "its daily cap of 2 is reached")
+    assert (account["day_count"], "cooling_repeats" in account) == ("2", False)
+    assert (fleet.pending(), fleet.record("j3")["requeues"], fleet.free()) == (["j3"], "0", [])
+
+
+def test_an_accounts_own_daily_cap_goes_before_the_settings(fleet: Fleet) -> None:
+    fleet.put("c1", daily_cap=1)
+    fleet.put("c2", daily_cap=0)
+    fleet.bring("j1", "A", channel="c1")
+    fleet.settle("j1")
+    fleet.bring("j2", "C", channel="c1")
+    fleet.bring("j3", "A", channel="c2")
+    fleet.settle("j3")
+    fleet.bring("j4", "C", channel="c2")
+
+    assert fleet.mark_submitting("j2", daily_cap=9)[0] == "pending"
+    assert fleet.mark_submitting("j4", daily_cap=1)[0] == "ok"
+
+
+def test_a_new_day_counts_anew(fleet: Fleet) -> None:
+    fleet.put("c1", daily_cap=1)
+    fleet.bring("j1", "A")
+    fleet.settle("j1")
+    fleet.store.client.hincrby(fleet.key("account", fleet.pool, "c1"), "day", -1)
+    fleet.bring("j2", "C")
+
+    assert fleet.mark_submitting("j2")[0] == "ok"
+    assert (fleet.account("c1")["day_count"], fleet.account("c1")["day"]) == ("1", str(fleet.now_ms() // DAY_MS))
+
+
+def test_a_permission_repeated_late_is_counted_once(fleet: Fleet) -> None:
+    fleet.put("c1", daily_cap=1)
+    fleet.bring("j1", "S")
+    submitted_ago(fleet, "j1", 40_000)
+
+    assert fleet.mark_submitting("j1", window_ms=60_000)[0] == "ok"
+    assert fleet.account("c1")["day_count"] == "1"

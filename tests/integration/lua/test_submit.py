@@ -220,7 +220,7 @@ def test_refuse_says_when_the_first_account_with_room_has_cooled(fleet: Fleet) -
     verdict, wait_ms = fleet.submit("j3", mode="refuse")
 
     assert verdict == "throttled"
-    assert 0 < int(wait_ms) <= 60_000
+    assert 0 < int(wait_ms) <= 75_000  # and up to a quarter more
     fleet.cancel("j1")
 
 

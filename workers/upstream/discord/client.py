@@ -13,14 +13,14 @@ from dispatcher.errors import AccountRejected, SecretError, SubmitUnknown, Upstr
 from dispatcher.log import get_logger
 from dispatcher.models import Account, Job
 from dispatcher.settings import Settings
-from workers.upstream import Ended, Ledger, Outcome, PassedOn, Refused
+from workers.upstream import Ended, Ledger, Outcome, PassedOn, Refused, Verdict
 from workers.upstream.discord import snowflake
 from workers.upstream.discord.clock import ClockGap
 from workers.upstream.discord.matching import Expected
 from workers.upstream.discord.observer import Observers
 from workers.upstream.discord.outcomes import outcome_of
 from workers.upstream.discord.phrases import Phrasebook, normalised
-from workers.upstream.discord.pursuit import Brief, Pursuit
+from workers.upstream.discord.pursuit import Brief, Pursuit, TokenReplaced
 from workers.upstream.discord.refusals import NAME
 from workers.upstream.discord.rest import Rest
 from workers.upstream.discord.rhythm import Bounds
@@ -81,6 +81,16 @@ class Discord:
         patience_s = _ANSWER_LATEST_S + self._settings.start_timeout_s - age_s
         return await self._pursue(ledger, ledger.account, absent_after_s=time.monotonic() + patience_s)
 
+    async def check(self, account: Account) -> Verdict:
+        """Ask whose token it is, whether its channel can be read, and whether its server has the bot's commands."""
+        try:
+            await self._sender.check(account)
+        except AccountRejected as error:
+            return Verdict("rejected", error.reason, needs_operator=error.needs_operator)
+        except (UpstreamError, SecretError) as error:
+            return Verdict("unclear", str(error))
+        return Verdict("ok")
+
     async def close(self) -> None:
         """Close connections; no call is under way."""
         await self._wire.close()
@@ -108,19 +118,28 @@ class Discord:
         return await self._pursue(ledger, permit.account, absent_after_s=absent_after_s)
 
     async def _pursue(self, ledger: Ledger, account: Account, *, absent_after_s: float) -> Outcome:
+        """Follow the job, with another token where the account got one and the old one is refused."""
+        while True:
+            try:
+                return await self._follow(ledger, account, absent_after_s=absent_after_s)
+            except TokenReplaced as replaced:
+                log.info("job goes on with another token", job_id=ledger.job.id, channel_id=account.channel)
+                account = replaced.account
+
+    async def _follow(self, ledger: Ledger, account: Account, *, absent_after_s: float) -> Outcome:
         try:
             token = self._sender.token(account)
         except (SecretError, AccountRejected) as error:
             raise PassedOn(str(error)) from error
-        expected = None if ledger.lease.remote_id else await self._expected(ledger, token)
+        expected = None if ledger.lease.remote_id else await self._expected(ledger, account, token)
         brief = Brief(
             files=FILES[ledger.job.kind],
             own_words=_own_words(ledger.job),
             absent_after_s=absent_after_s,
             expected=expected,
             no_progress_s=self._settings.no_progress_s,
-            busy_rest_s=self._settings.cooling_first_s,
-            is_over=ledger.step == "watch",
+            is_over=ledger.lease.state == "D",
+            secret_version=account.secret_version,
         )
         since_ms = expected.earliest_ms if expected else snowflake.born_ms(int(ledger.lease.remote_id or 0)) - SKEW_MS
         watch = Watch(
@@ -133,9 +152,9 @@ class Discord:
         with watch:
             return await Pursuit(ledger, watch, self._phrases, brief).run()
 
-    async def _expected(self, ledger: Ledger, token: str) -> Expected:
+    async def _expected(self, ledger: Ledger, account: Account, token: str) -> Expected:
         """Describe the answer that the submission will have; ``lease.submitted_ms`` is known from `mark S` on."""
-        reader = await self._user_id(token)  # before the gap is read: its answer tells Discord's clock
+        reader = await self._user_id(ledger, account, token)  # before the gap is read: its answer tells Discord's clock
         sent_ms = (ledger.lease.submitted_ms or 0) + self._gap.ms
         return Expected(
             user_id=int(ledger.lease.upstream_user or reader),
@@ -145,19 +164,26 @@ class Discord:
             application_id=self._settings.discord_application_id,
         )
 
-    async def _user_id(self, token: str) -> int:
-        """Return whose token it is, however long Discord is away: the submission may run, and is not given up."""
+    async def _user_id(self, ledger: Ledger, account: Account, token: str) -> int:
+        """Return whose token it is, however long Discord is away: the submission may run, and is not given up.
+
+        Raises:
+            TokenReplaced: it is refused, and the account has another one by now.
+        """
         while True:
             try:
                 return await self._sender.user_id(token)
             except UpstreamError as error:
+                newer = await ledger.account_now() if isinstance(error, AccountRejected) else None
+                if newer is not None and newer.secret_version != account.secret_version:
+                    raise TokenReplaced(newer) from error
                 log.warning("account not read", reason=str(error), pause_s=self._settings.poll_max_s)
                 await asyncio.sleep(self._settings.poll_max_s)
 
     def _refusal(self, error: UpstreamError | SecretError) -> Outcome:
         """A worker without the key must not disable the account: another worker may have it."""
         if isinstance(error, SecretError):
-            return Refused(reason=str(error), counted=False, cool_s=self._settings.cooling_first_s)
+            return Refused(reason=str(error), counted=False, cools="suspected")
         return outcome_of(error)
 
 

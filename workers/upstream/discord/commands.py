@@ -91,6 +91,10 @@ class CommandBook:
         """
         return await self._memo.get(guild, lambda: self._fetch(token, guild))
 
+    async def fresh(self, token: str, guild: str) -> Commands:
+        """Return the commands as this account sees them now; raises as ``read``."""
+        return await self._fetch(token, guild)
+
     async def reread(self, token: str, guild: str, outdated: Commands) -> Commands:
         """Return commands newer than ``outdated``; raises as ``read``."""
         return await self._memo.replace(guild, outdated, lambda: self._fetch(token, guild))

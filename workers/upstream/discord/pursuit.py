@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dispatcher.errors import AccountRejected, UpstreamError
 from dispatcher.log import get_logger
+from dispatcher.models import Account
 from workers.upstream import Ended, Ledger, Outcome, Refused
 from workers.upstream.discord.matching import Expected, plain_result
 from workers.upstream.discord.messages import ChannelMessage
@@ -29,8 +30,8 @@ class Brief:
         absent_after_s: monotonic instant after which a look without an answer means that there is none.
         expected: the answer to look for; None where the interaction is known.
         no_progress_s: how long nothing may change before the job's time is up.
-        busy_rest_s: how long the account rests when the bot says it is busy.
         is_over: whether the job is final for its caller already.
+        secret_version: of the token that reads the channel.
     """
 
     files: int
@@ -38,8 +39,16 @@ class Brief:
     absent_after_s: float
     expected: Expected | None
     no_progress_s: float
-    busy_rest_s: float
     is_over: bool
+    secret_version: str
+
+
+class TokenReplaced(Exception):
+    """The token that was refused is not the account's any more; ``account`` has the newer one."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        super().__init__(account.channel)
 
 
 class Pursuit:
@@ -61,12 +70,17 @@ class Pursuit:
         self._is_plain_due = False
 
     async def run(self) -> Outcome:
-        """Follow the job to its end, however long that takes: the reaper, not this, knows when it is too long."""
+        """Follow the job to its end, however long that takes: the reaper, not this, knows when it is too long.
+
+        Raises:
+            TokenReplaced: begin again with that account's token; what was seen so far is on the ledger.
+        """
         while True:
             try:
                 look = await self._watch.next()
                 outcome = await self._take(look)
             except AccountRejected as refusal:
+                await self._look_for_new_token()
                 await self._give_up_for_caller(f"its channel cannot be read any more: {refusal.reason}")
                 continue
             except UpstreamError as error:
@@ -74,6 +88,16 @@ class Pursuit:
                 continue
             if outcome is not None:
                 return outcome
+
+    async def _look_for_new_token(self) -> None:
+        """Stop for whoever can read on.
+
+        Raises:
+            TokenReplaced: the account has another token than the one that was refused.
+        """
+        account = await self._ledger.account_now()
+        if account is not None and account.secret_version != self._brief.secret_version:
+            raise TokenReplaced(account)
 
     async def _take(self, look: Look) -> Outcome | None:
         if self._remote_id is None:
@@ -179,7 +203,7 @@ class Pursuit:
     def _end(self, message: ChannelMessage, reading: Reading) -> Outcome:
         match reading.says:
             case "busy":
-                return Refused(reason=f"the bot is busy: {reading.words}", cool_s=self._brief.busy_rest_s)
+                return Refused(reason=f"the bot is busy: {reading.words}", cools="said")
             case "completed":
                 return Ended(status="completed", message=message.shown(reading.percent))
             case says:

@@ -25,7 +25,8 @@ from workers.upstream.wire import retry_after_s
 
 NAME = "discord"
 
-Fault = Literal["job", "moderated", "account", "capacity", "fleet", "unknown", "outdated"]
+Fault = Literal["job", "moderated", "account", "operator", "capacity", "fleet", "unknown", "outdated"]
+"""Whose fault; ``operator``: the account's, and only its operator can tell when it is well again."""
 Symbol = int | Literal["captcha", "outdated", "page"] | None
 """Discord's numeric code; or what stands for one: a captcha's fields, a field error's name, no JSON at all."""
 
@@ -45,7 +46,7 @@ class Rule:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule(None, "captcha", "account", "it wants a captcha, which is never solved here; sign in by hand"),
+    Rule(None, "captcha", "operator", "it wants a captcha, which is never solved here; sign in by hand"),
     Rule(None, "outdated", "outdated"),
     Rule(None, 40333, "fleet", "Cloudflare blocks this address or program"),
     Rule(None, 50083, "account", "the thread is archived; open it again"),
@@ -60,9 +61,9 @@ RULES: tuple[Rule, ...] = (
     Rule(407, None, "fleet", "the proxy wants a login"),
     Rule(400, INVALID_FORM, "job"),
     Rule(401, None, "account", "the token is not valid (any more); register the account again"),
-    Rule(403, 10008, "account", "Discord's anti-abuse blocks the account; sign in by hand"),
-    Rule(403, 40002, "account", "the account must be verified; sign in by hand"),
-    Rule(403, 50009, "account", "the server wants a higher verification level"),
+    Rule(403, 10008, "operator", "Discord's anti-abuse blocks the account; sign in by hand"),
+    Rule(403, 40002, "operator", "the account must be verified; sign in by hand"),
+    Rule(403, 50009, "operator", "the server wants a higher verification level"),
     Rule(403, None, "account", "the account may not do this in its channel; check membership and permissions"),
     Rule(404, 10063, "outdated"),
     Rule(404, None, "account", "the channel or server does not exist, or is hidden from the account"),
@@ -95,6 +96,8 @@ def error_of(response: httpx.Response) -> UpstreamError:
         return RateLimited(NAME, told, retry_after_s=_wait_s(response, body) or _DEFAULT_RETRY_S)
     if rule.fault == "fleet":
         return UpstreamBlocked(NAME, told, retry_after_s=_wait_s(response, body))
+    if rule.fault == "operator":
+        return AccountRejected(NAME, told, needs_operator=True)
     return _MEANING[rule.fault](NAME, told)
 
 

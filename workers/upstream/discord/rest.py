@@ -14,7 +14,7 @@ import httpx
 import stamina
 from pydantic_core import from_json
 
-from dispatcher.errors import RateLimited, SubmitUnknown, UpstreamUnavailable
+from dispatcher.errors import AccountRejected, RateLimited, SubmitUnknown, UpstreamUnavailable
 from workers.upstream.discord.clock import ClockGap
 from workers.upstream.discord.refusals import NAME, error_of, still_prepared
 from workers.upstream.wire import Wire
@@ -70,6 +70,19 @@ class Rest:
             raise UpstreamUnavailable(NAME, f"the messages of channel {channel} came in an unknown shape")
         return page
 
+    async def open_channel(self, token: str, channel: str) -> None:
+        """Return if the channel's messages can be read, and it is no archived thread.
+
+        Raises:
+            AccountRejected: they cannot, or it is.
+            RateLimited, UpstreamUnavailable, UpstreamBlocked: as ``user_id``.
+        """
+        await self._insist(token, f"/channels/{channel}/messages", limit=1)
+        described = await self._insist(token, f"/channels/{channel}")
+        thread = described.get("thread_metadata") if isinstance(described, dict) else None
+        if isinstance(thread, dict) and thread.get("archived"):
+            raise AccountRejected(NAME, "the thread is archived; open it again")
+
     async def last_message_id(self, token: str, channel: str) -> int | None:
         """Return the channel's newest message as its description names it, readable or not, deleted or not."""
         described = await self._get(token, f"/channels/{channel}")
@@ -108,11 +121,11 @@ class Rest:
             raise SubmitUnknown(NAME, str(error)) from error
         raise error
 
-    async def _insist(self, token: str, path: str) -> Any:
+    async def _insist(self, token: str, path: str, **params: int) -> Any:
         """GET what is needed before a submission, past short troubles."""
         async for attempt in stamina.retry_context(on=_worth_waiting, attempts=4, timeout=30.0):
             with attempt:
-                return await self._get(token, path)
+                return await self._get(token, path, **params)
         raise AssertionError("stamina ends with a value or an error")
 
     async def _get(self, token: str, path: str, **params: int) -> Any:

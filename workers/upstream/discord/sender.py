@@ -86,6 +86,19 @@ class Sender:
         self._options(command_named(commands, self.command_name(job)), job)
         return user_id
 
+    async def check(self, account: Account) -> None:
+        """Read, anew, all that a submission and its following up would need; returns when the account could work.
+
+        Raises:
+            AccountRejected: it could not.
+            RateLimited, UpstreamUnavailable, UpstreamBlocked: nothing was learned about it.
+            SecretError: as ``token``.
+        """
+        token = self.token(account)
+        await self._rest.user_id(token)
+        await self._rest.open_channel(token, account.channel)
+        await self._book.fresh(token, account.server)
+
     async def send(self, permit: Permit, job: Job, *, on_sent: Callable[[], None]) -> None:
         """Send the command, with the account as it stands at the permit; returns when Discord took it.
 

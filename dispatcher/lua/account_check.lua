@@ -1,0 +1,42 @@
+-- Have workers check accounts, without submitting anything: one by name, or all the disabled ones whose time has come.
+-- Many services may ask for the due ones: each instant is taken once, by moving it.
+-- KEYS  [1] namespace
+-- ARGV  [1] pool, or '' for the due ones  [2] channel, or ''  [3] join_ms: a check asked for less long ago is joined
+--       [4] life_s of what is known of a check  [5] batch: how many due ones at most
+-- Returns {'ok', id of the check, …} (none if none was due) | {'missing'}
+-- Safe to run twice: the second call joins the first one's checks, or finds nothing due.
+-- needs: record handoff checks
+
+local function ask(pool, channel)
+  local key = ns .. ':check:' .. pool .. ':' .. channel
+  local id, asked, verdict = fields(key, 'id', 'asked_ms', 'verdict')
+  if id ~= '' and verdict == '' and now - tonumber(asked) < tonumber(ARGV[3]) then return id end
+  local token = mint()
+  id = 'check-' .. channel .. '-' .. token
+  redis.call('DEL', key)
+  redis.call('HSET', key, 'id', id, 'asked_ms', int(now))
+  redis.call('EXPIRE', key, ARGV[4])
+  push(id, RQ.check_callable, true)
+  retire('check-' .. channel, token)
+  return id
+end
+
+if ARGV[1] ~= '' then
+  local state = redis.call('HGET', account_key(ARGV[1], ARGV[2]), 'state')
+  if not state or state == 'deleted' then return { 'missing' } end
+  return { 'ok', ask(ARGV[1], ARGV[2]) }
+end
+
+local told = { 'ok' }
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', checks_key(), '-inf', int(now), 'LIMIT', 0, ARGV[5])) do
+  local channel = string.match(member, '([^:]+)$')
+  local pool = string.sub(member, 1, #member - #channel - 1)
+  local state, revive = fields(account_key(pool, channel), 'state', 'revive')
+  if state == 'disabled' and revive == 'check' then
+    schedule_check(pool, channel, redis.call('HINCRBY', account_key(pool, channel), 'probes', 1))
+    told[#told + 1] = ask(pool, channel)
+  else
+    forget_checks(pool, channel)
+  end
+end
+return told
