@@ -146,7 +146,10 @@ def drain(
     with place.store() as (store, settings):
         store.do(_accounts(settings).drain(user=user, channel=channel, reason=reason))
         account = carry_out(store, _accounts(settings).show(user=user, channel=channel))
-    say(f"Account {channel} drains, {account.used} left." if account.state == "draining" else f"{channel} is paused.")
+    if account.state == "draining":
+        say(f"Account {channel} drains; {account.used} {'slot is' if account.used == 1 else 'slots are'} still held.")
+    else:
+        say(f"Account {channel} holds no slot and is {account.state}.")
 
 
 @app.command("check", epilog="Example: dispatcher account check 1197013797467074001 --json")

@@ -22,6 +22,10 @@ if bound == '' then
   local following = NEXT[state]
   verdict = following[2]
   redis.call('HSET', lease_key(job), 'state', following[1], 'execution', execution, 'owner', ARGV[5])
+  if following[1] == 'C' then -- with this secret the submission is prepared
+    redis.call('HSET', lease_key(job), 'secret_version',
+      redis.call('HGET', account_key(pool, channel), 'secret_version') or '')
+  end
   record(job, 'claimed ' .. following[1])
 end
 extend(job, ttl_ms)

@@ -14,8 +14,8 @@
 -- needs: record handoff slots refill cooling checks
 
 local keep_s, job, reason = ARGV[3], ARGV[4], ARGV[6]
-local held, state, pool, channel, remote, granted, submitted =
-  fields(lease_key(job), 'token', 'state', 'pool', 'channel', 'remote', 'granted_ms', 'submitted_ms')
+local held, state, pool, channel, remote, granted, submitted, version = fields(lease_key(job), 'token', 'state', 'pool',
+  'channel', 'remote', 'granted_ms', 'submitted_ms', 'secret_version')
 if held ~= ARGV[5] or state == 'R' then return { 'stale' } end
 if state == 'U' and ARGV[10] ~= '1' then return { 'stale' } end
 
@@ -28,7 +28,9 @@ local function may_cool()
   return not is_counted or not first_three or string.find(first_three .. ' ', channel .. ' ', 1, true)
 end
 
-if ARGV[9] ~= '' then disable(pool, channel, reason, ARGV[9]) end
+-- What was refused with a secret that has been replaced since says nothing about the new one.
+local is_in_force = redis.call('HGET', account_key(pool, channel), 'secret_version') == version
+if ARGV[9] ~= '' and is_in_force then disable(pool, channel, reason, ARGV[9]) end
 if state == 'S' and ARGV[10] ~= '1' then answered(pool, channel) end
 local asked_ms = tonumber(ARGV[8])
 if asked_ms > 0 or (ARGV[11] ~= '' and may_cool()) then

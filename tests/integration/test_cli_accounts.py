@@ -15,6 +15,7 @@ from dispatcher.connection import Store
 from dispatcher.errors import Unauthorized
 from dispatcher.settings import Settings
 from tests.support.cli import Cli, Outcome
+from tests.support.fleet import Fleet
 
 CHANNEL = "1197013797467074001"
 SECOND = "1197013797467074002"
@@ -37,6 +38,11 @@ def test_an_account_is_added_with_the_secret_from_stdin(cli: Cli) -> None:
         "used": 0,
         "state": "active",
         "reason": "",
+        "coolingMs": 0,
+        "coolingReason": "",
+        "coolingRepeats": 0,
+        "submittedToday": 0,
+        "dailyCap": None,
     }
     assert cli("account", "list", "--json").data == [outcome.data]
     assert cli("account", "show", CHANNEL, "--json").data == outcome.data
@@ -105,6 +111,56 @@ def test_pause_and_resume(cli: Cli) -> None:
 
     assert (paused["state"], paused["reason"]) == ("paused", "card expires")
     assert (resumed["state"], resumed["reason"]) == ("active", "")
+
+
+def test_drain_waits_for_what_the_account_holds_and_then_pauses_it(cli: Cli, store: Store) -> None:
+    add(cli)
+    fleet = Fleet(store)
+    fleet.bring("j1", "A")
+
+    drains = cli("account", "drain", CHANNEL, "--reason", "moves")
+    shown = cli("account", "show", CHANNEL, "--json").data
+    fleet.settle("j1")
+    drained = cli("account", "show", CHANNEL, "--json").data
+
+    assert drains.stdout == f"Account {CHANNEL} drains; 1 slot is still held.\n"
+    assert (shown["state"], shown["reason"], shown["used"]) == ("draining", "moves", 1)
+    assert (drained["state"], drained["reason"], drained["used"]) == ("paused", "moves", 0)
+
+
+def test_an_idle_account_drains_at_once(cli: Cli) -> None:
+    add(cli)
+
+    assert cli("account", "drain", CHANNEL).stdout == f"Account {CHANNEL} holds no slot and is paused.\n"
+
+
+def test_how_long_an_account_rests_and_why_is_shown(cli: Cli, store: Store) -> None:
+    add(cli)
+    fleet = Fleet(store)
+    fleet.bring("j1", "S")
+    fleet.handback("j1", "too many jobs", cool_ms=600_000)
+
+    shown = cli("account", "show", CHANNEL, "--json").data
+
+    assert 0 < shown["coolingMs"] <= 750_000
+    assert (shown["coolingReason"], shown["coolingRepeats"], shown["submittedToday"]) == ("too many jobs", 1, 1)
+    assert " s: too many jobs" in cli("account", "list").stdout
+
+
+def test_the_count_of_another_day_is_not_todays(cli: Cli, store: Store) -> None:
+    add(cli)
+    fleet = Fleet(store)
+    fleet.bring("j1", "A")
+    store.client.hincrby(fleet.key("account", fleet.pool, CHANNEL), "day", -1)
+
+    assert cli("account", "show", CHANNEL, "--json").data["submittedToday"] == 0
+
+
+def test_an_account_may_have_a_daily_cap_of_its_own(cli: Cli) -> None:
+    assert add(cli, CHANNEL, "--daily-cap", "40").data["dailyCap"] == 40
+    assert cli("account", "set", CHANNEL, "--max-jobs", "2", "--json").data["dailyCap"] == 40
+    assert cli("account", "set", CHANNEL, "--daily-cap", "0", "--json").data["dailyCap"] == 0
+    assert add(cli, CHANNEL, "--daily-cap", "-1").code == 2
 
 
 def test_a_removed_account_is_gone(cli: Cli) -> None:

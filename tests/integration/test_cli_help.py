@@ -27,7 +27,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         *("", "up", "api", "run", "work"),
         *("token", "token add", "token list", "token revoke"),
         *("account", "account add", "account list", "account show", "account set"),
-        *("account pause", "account resume", "account remove"),
+        *("account check", "account pause", "account drain", "account resume", "account remove"),
         *(
             "job",
             "job submit",

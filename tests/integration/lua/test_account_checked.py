@@ -136,3 +136,11 @@ def test_an_account_that_returns_while_it_cools_cools_on(fleet: Fleet) -> None:
 
     assert fleet.checked("c1", "ok") == ["ok", "active"]
     assert (fleet.free(), fleet.state("j1")) == ([], "P")
+
+
+def test_what_its_operator_disabled_after_us_stays_disabled(fleet: Fleet) -> None:
+    disabled(fleet)
+    fleet.stand("c1", "disabled", "by hand")
+
+    assert fleet.checked("c1", "ok") == ["ok", "disabled"]
+    assert fleet.account("c1")["reason"] == "by hand"

@@ -309,3 +309,15 @@ def test_a_submission_that_was_never_sent_does_not_break_the_row(fleet: Fleet) -
     fleet.handback("unsent", never_sent=True)
 
     assert fleet.account("c1")["unknowns"] == "2"
+
+
+def test_a_refusal_while_the_account_rests_anyway_is_no_repeat(fleet: Fleet) -> None:
+    fleet.put("c1", 2, daily_cap=1)
+    fleet.bring("running", "A")
+    fleet.bring("one-too-many", "C")
+    fleet.mark_submitting("one-too-many")
+    assert fleet.account("c1")["cooling_cause"] == "capped"
+
+    fleet.handback("running", cools="said")
+
+    assert "cooling_repeats" not in fleet.account("c1")

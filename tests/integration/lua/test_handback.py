@@ -292,3 +292,25 @@ def test_an_account_that_its_owner_disabled_keeps_his_reason(fleet: Fleet) -> No
     fleet.handback("j1", "captcha", disable="operator")
 
     assert (fleet.account("c1")["reason"], fleet.account("c1")["revive"]) == ("by hand", "")
+
+
+@pytest.mark.parametrize("state", ["C", "S"])
+def test_a_token_replaced_since_does_not_pay_for_the_one_that_was_refused(fleet: Fleet, state: str) -> None:
+    fleet.put("c1", secret="old")
+    fleet.bring("j1", state)
+    fleet.put("c1", secret="new")
+
+    assert fleet.handback("j1", "401", disable=True, requeues_max="") == ["pending"]
+
+    assert (fleet.account("c1")["state"], fleet.state("j1")) == ("active", "R")
+
+
+def test_a_token_replaced_between_claim_and_permission_is_judged_by_what_it_was_sent_with(fleet: Fleet) -> None:
+    fleet.put("c1", secret="old")
+    fleet.bring("j1", "C")
+    fleet.put("c1", secret="new")
+    fleet.mark_submitting("j1")
+
+    fleet.handback("j1", "401", disable=True)
+
+    assert fleet.account("c1")["state"] == "disabled"

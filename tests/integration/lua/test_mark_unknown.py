@@ -41,3 +41,17 @@ def test_an_old_token_is_stale(fleet: Fleet) -> None:
     fleet.strike_twice("j1")
 
     assert fleet.mark_unknown("j1", token=old) == ["stale"]
+
+
+def test_an_account_that_loses_three_answers_in_a_row_is_granted_nothing_more(fleet: Fleet) -> None:
+    fleet.put("c1", 3)
+    for job in ("j1", "j2"):
+        fleet.bring(job, "U")
+        fleet.settle(job, "failed")
+    assert fleet.free() == ["c1"]
+
+    fleet.bring("j3", "S")
+    assert fleet.mark_unknown("j3") == ["ok", "U"]
+
+    assert (fleet.free(), fleet.account("c1")["cooling_cause"]) == ([], "suspected")
+    assert fleet.again_changes_nothing() == ["ok", "U"]
