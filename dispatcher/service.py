@@ -1,4 +1,4 @@
-"""The background service, `dispatcher run`: refills, reaps, cleans. One or more run, without a leader.
+"""The background service, `dispatcher run`: refills, reaps, checks accounts, cleans. One or more run, without a leader.
 
 It is the safety net. Slots are granted by whichever script frees them, with no service running; without one, only
 lost leases stay lost and old entries stay listed until one is back.

@@ -149,7 +149,7 @@ class Settings(BaseSettings):
         if self.lease_ttl_s < 2 * self.heartbeat_s:
             raise ValueError("lease_ttl_s must be at least twice heartbeat_s, or one late renewal loses a lease")
         if self.cooling_max_s < self.cooling_first_s:
-            raise ValueError("cooling_max_s must not be shorter than cooling_first_s")
+            raise ValueError("cooling_max_s must be at least cooling_first_s, where cooling begins")
         if self.jobs_keep_days * 86_400 <= self.hard_deadline_s + self.hold_s:
             raise ValueError("jobs_keep_days must be longer than hard_deadline_s and hold_s together")
         return self

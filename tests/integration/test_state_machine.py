@@ -154,7 +154,7 @@ class Lifecycles(RuleBasedStateMachine):
         for worker in [worker for worker in self.workers if worker.state in "CS"]:
             self.go_on(worker)
 
-    @rule(channel=a_channel, change=st.sampled_from(["active", "active", "paused", "disabled", "remove"]))
+    @rule(channel=a_channel, change=st.sampled_from(["active", "active", "paused", "draining", "disabled", "remove"]))
     def stand_or_go(self, channel: str, change: str) -> None:
         is_known = channel in self.limits
         if change == "remove":
@@ -162,6 +162,17 @@ class Lifecycles(RuleBasedStateMachine):
             self.limits.pop(channel, None)
         else:
             assert (self.fleet.stand(channel, change) == ["missing"]) != is_known
+
+    @rule(channel=a_channel, verdict=st.sampled_from(["ok", "ok", "rejected", "unclear"]), is_due=st.booleans())
+    def check(self, channel: str, verdict: str, is_due: bool) -> None:
+        if is_due:
+            self.store.client.zadd(self.fleet.key("checks"), {f"{self.fleet.pool}:{channel}": 1}, xx=True)
+            self.fleet.check()
+        told = self.fleet.check(channel)
+        assert (told == ["missing"]) == (channel not in self.limits)
+        for check_id in told[1:]:
+            self.store.client.lrem(self.fleet.queue_key, 0, check_id)  # a worker took it
+            assert self.fleet.checked(channel, verdict, check=check_id)[0] == "ok"
 
     # --- workers ---------------------------------------------------------------------------------------
 
@@ -296,8 +307,9 @@ class Lifecycles(RuleBasedStateMachine):
         self.fleet.handback(
             worker.job,
             token=worker.token,
-            cool_ms=self.chance.choice((0, 60_000)),
-            disable=self.chance.random() < 0.25,
+            cool_ms=self.chance.choice((0, 0, 60_000)),
+            cools=self.chance.choice(("", "said", "suspected")),
+            disable=self.chance.choice(("", "", "", "check", "operator")),
             requeues_max=self.chance.choice((2, 2, "")),
             never_sent=True,
         )

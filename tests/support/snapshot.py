@@ -285,6 +285,11 @@ def _accounts(world: World) -> Iterator[str]:
             yield f"{channel} is deleted and drained, and still there"
         if is_deleted == (channel in world.seen.values.get(f"accounts:{pool}", set())):
             yield f"{channel} is {account['state']}, and the pool's list says otherwise"
+        if account["state"] == "draining" and not world.zset("slots", pool, channel):
+            yield f"{channel} has drained, and still drains"
+        is_checked = account["state"] == "disabled" and account.get("revive") == "check"
+        if is_checked != (f"{pool}:{channel}" in world.zset("checks")):
+            yield f"{channel} is {account['state']} ({account.get('revive')}), and its checks say otherwise"
         is_cooling = int(account.get("cooling_until_ms", 0)) > world.seen.now_ms and not is_deleted
         if is_cooling and f"{pool}:{channel}" not in world.zset("due"):
             yield f"{channel} cools, and nobody will re-admit it"

@@ -123,6 +123,9 @@ def test_an_unknown_argument_is_refused_by_name() -> None:
         ("hold_s", 1e300),
         ("jobs_keep_days", "inf"),
         ("cancel_frees_slot", "later"),
+        ("daily_cap", -1),
+        ("suspicion_share_max", 1.01),
+        ("suspicion_share_max", -0.1),
         ("namespace", "pxd"),
         ("namespace", "{a}{b}"),
         ("namespace", "{}"),
@@ -219,6 +222,7 @@ def test_settings_cannot_be_changed() -> None:
     ("values", "named"),
     [
         ({"heartbeat_s": 10, "lease_ttl_s": 15}, "lease_ttl_s"),
+        ({"cooling_first_s": 1000}, "cooling_max_s"),
         ({"jobs_keep_days": 0.01, "hard_deadline_s": 600, "hold_s": 300}, "jobs_keep_days"),
     ],
 )
