@@ -247,9 +247,16 @@ MUTANTS: list[Mutant] = [
     ),
     *_in(
         "handback",
+        ("local since_ms = tonumber(submitted) or", "local since_ms =", "a repeat is taken for the same cool-down"),
         ("if state == 'S' and ARGV[10] ~= '1' then", "if false then", "a refusal is no answer"),
         ("if state == 'S' and ARGV[10] ~= '1' then", "if true then", "what was never sent was answered"),
         killers=(lua("cooling"),),
+    ),
+    *_in(
+        "claim",
+        ("if following[1] == 'C' then", "if false then", "a refusal of a bad token disables nobody"),
+        ("if following[1] == 'C' then", "if true then", "a look-up forgets with which token it was sent"),
+        killers=(lua("handback"), lua("claim")),
     ),
     *_in(
         "_checks",
@@ -327,7 +334,6 @@ MUTANTS: list[Mutant] = [
         ("or not first_three or", "or true or", "one bad prompt cools the pool"),
         (" or string.find(first_three .. ' ', channel .. ' ', 1, true)", "", "who stands alone refuses twenty times"),
         ("if asked_ms > 0 or (", "if (", "a Retry-After is not kept"),
-        ("local since_ms = tonumber(submitted) or", "local since_ms =", "a repeat is taken for the same cool-down"),
         ("release(pool, channel, job)\n", "", "a refused job keeps its slot"),
         ("  redis.call('ZREM', ns .. ':deadlines', job)\n", "", "a finished job is timed"),
     ),

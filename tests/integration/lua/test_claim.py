@@ -109,3 +109,20 @@ def test_a_stale_claim_extends_nothing(fleet: Fleet) -> None:
     fleet.claim("j1", execution="e2")
 
     assert fleet.score("j1", "expiry") == PAST_MS
+
+
+@pytest.mark.parametrize(
+    ("state", "version"), [("R", "v-new"), ("S", "v-old"), ("U", "v-old"), ("A", "v-old"), ("D", "v-old")]
+)
+def test_what_was_sent_keeps_the_secret_it_was_sent_with_and_what_is_prepared_has_the_one_in_force(
+    fleet: Fleet, state: str, version: str
+) -> None:
+    fleet.put("c1", secret="old")
+    fleet.bring("j1", state)
+    fleet.put("c1", secret="new")
+    if state != "R":
+        fleet.strike_twice("j1")
+
+    fleet.claim("j1", execution="e2")
+
+    assert fleet.lease("j1")["secret_version"] == version
