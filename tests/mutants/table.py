@@ -259,6 +259,11 @@ MUTANTS: list[Mutant] = [
         killers=(lua("handback"), lua("claim")),
     ),
     *_in(
+        "account_remove",
+        ("forget_checks(pool, channel)\n", "", "an account that is gone is checked"),
+        killers=(lua("account_check"),),
+    ),
+    *_in(
         "_checks",
         ("local CHECK_FIRST_MS = 300000", "local CHECK_FIRST_MS = 3000", "a refused account is asked about at once"),
         ("math.min(CHECK_LAST_MS,", "math.max(0,", "the next check is weeks away"),
@@ -378,7 +383,6 @@ MUTANTS: list[Mutant] = [
         ("redis.call('SREM', ns .. ':accounts:' .. pool, channel)\n", "", "a deleted account is still shown"),
         ("redis.call('ZREM', free_key(pool), channel)\n", "", "a deleted account is granted from"),
         ("end_drain(pool, channel)\n", "", "an idle account is never forgotten"),
-        ("forget_checks(pool, channel)\n", "", "an account that is gone is checked"),
         ("  redis.call('ZREM', pinned, job)\n", "", "a failed job still waits"),
         ("if digest ~= '' then", "if false then", "its secret stays taken"),
     ),

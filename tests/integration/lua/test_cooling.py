@@ -298,7 +298,7 @@ def test_an_answer_found_by_looking_it_up_does_not_break_the_row(fleet: Fleet) -
     fleet.bring("found", "U")
     fleet.mark_accepted("found")
 
-    assert fleet.account("c1")["cooling_cause"] == "suspected"
+    assert (fleet.account("c1")["cooling_cause"], fleet.account("c1")["unknowns"]) == ("suspected", "3")
 
 
 def test_a_submission_that_was_never_sent_does_not_break_the_row(fleet: Fleet) -> None:
