@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -46,7 +47,11 @@ class Proxy:
             cwd=_CHECKOUT,
             start_new_session=True,  # a ^C at the terminal is for those who then stop the proxy
         )
-        self.port: int = self._ask("listen", label="", port=listen_port)["port"]
+        try:
+            self.port: int = self._ask("listen", label="", port=listen_port)["port"]
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -64,7 +69,8 @@ class Proxy:
         with self._lock:
             for pipe in (self._process.stdin, self._process.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with suppress(OSError):  # it may have ended with a command still unread
+                        pipe.close()
         try:
             self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
@@ -139,7 +145,13 @@ class Proxy:
         return Outage(kind="half_close", began_s=began_s, ended_s=time.monotonic(), **told)
 
     def counts(self) -> dict[str, int]:
-        """Connections ``open`` now; so far ``accepted``, ``refused`` (no server) and hit by each kind of fault."""
+        """What is so now, and what has been since the start.
+
+        Returns:
+            Now: connections ``open``, freezes in force (``frozen``), connections ``armed`` by a half-close. So far:
+            connections ``accepted``, ``refused`` for want of a server, and hit by each ``switch``, ``cut``, ``freeze``
+            (a partition is one) and ``half_close``.
+        """
         told: dict[str, int] = self._ask("counts")
         return told
 

@@ -91,8 +91,16 @@ class Relay:
         return {"connections": len(hit), "unanswered": len(hit), "cut_bytes": sum(link.cut_bytes for link in hit)}
 
     async def counts(self) -> dict[str, int]:
-        """Links open now, links since the start, clients refused for want of a server, links hit by kind of fault."""
-        return {**self._counts, "open": len(self._links)}
+        """What is so now, and what has been since the start."""
+        now = {
+            "open": len(self._links),
+            "frozen": sum(self._frozen.values()),
+            "armed": sum(link.bytes_max is not None for link in self._links),
+        }
+        return {
+            **dict.fromkeys(("accepted", "refused", "switch", "cut", "freeze", "half_close"), 0),
+            **self._counts,
+        } | now
 
     def _accept(self, label: str) -> Link:
         return Link(label, self._open, self._links.discard)
