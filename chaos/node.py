@@ -175,13 +175,23 @@ class Node:
         self.ask("REPLICAOF", HOST, master.port)
 
     def await_sync(self, master: Node) -> None:
-        """Wait until it has all that the master had when this was asked, and its own file holds it."""
-        wanted = master.offset()
+        """Wait until it has all that the master had when this was asked, and its own file holds it.
+
+        A master that was restarted has a new identity, and once more when its replica is back: until the two have the
+        same one, the replica's link is the old master's, and its offset says nothing.
+        """
+
+        def is_linked() -> bool:
+            link = self.info("replication")
+            return link.get("master_link_status") == "up" and link["master_replid"] == master.replication_id()
 
         def is_in_sync() -> bool:
-            link, files = self.info("replication"), self.info("persistence")
+            files = self.info("persistence")
             is_saving = files["aof_rewrite_in_progress"] or files["aof_rewrite_scheduled"]
-            return link.get("master_link_status") == "up" and link["slave_repl_offset"] >= wanted and not is_saving
+            return not is_saving and self.offset() >= wanted
+
+        self.await_that(is_linked, f"find {master.name}")
+        wanted = master.offset()
 
         self.await_that(is_in_sync, f"follow {master.name}")
 
