@@ -170,8 +170,9 @@ class Node:
     # --- replication ---------------------------------------------------------------------------------
 
     def follow(self, master: Node) -> None:
-        """Become its replica."""
+        """Become its replica, or again after it was restarted, at once: by itself a replica looks once a second."""
         self.ask("CONFIG", "SET", "appendfsync", "no")  # two that wait for one disk would slow the master
+        self.cut_link()
         self.ask("REPLICAOF", HOST, master.port)
 
     def await_sync(self, master: Node) -> None:

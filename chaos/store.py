@@ -120,6 +120,7 @@ class ChaosStore:
             self._serving.kill()
             self._serving.start()
             ended_s = time.monotonic()
+            self._standby.follow(self._serving)
             self._standby.await_sync(self._serving)
             return Outage(kind="kill_and_restart", began_s=began_s, ended_s=ended_s)
 
@@ -193,6 +194,7 @@ class ChaosStore:
             finally:
                 self._serving.start()
             ended_s = time.monotonic()
+            self._standby.follow(self._serving)
             self._standby.await_sync(self._serving)
             return Outage(
                 kind="roll_back", began_s=began_s, ended_s=ended_s, lost_from_s=kept.at_s, lost_bytes=lost_bytes

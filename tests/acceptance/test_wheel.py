@@ -109,7 +109,7 @@ def test_the_installed_scripts_load(installed: Path, tmp_path: Path) -> None:
 
 
 def test_an_application_may_have_a_config_and_a_tests_of_its_own(installed: Path, tmp_path: Path) -> None:
-    for name in ("config", "tests", "demo", "simulator", "bench"):
+    for name in ("config", "tests", "demo", "simulator", "bench", "chaos"):
         (tmp_path / f"{name}.py").write_text(f"NAME = 'the {name} of the application'\n")
     program = "import dispatcher, workers, config, tests, demo, simulator, bench; print(config.NAME)"
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from chaos import clock
 from chaos.node import NodeFailed
 from chaos.outage import Outage
 from chaos.store import ChaosStore
-from dispatcher.connection import Call, Store, command, open_store
+from dispatcher.connection import Call, Store, command, open_async_store, open_store
 from dispatcher.errors import StoreUnavailable
 
 HOUR_S = 3600.0
@@ -94,13 +95,29 @@ class Writer:
             time.sleep(0.005)
 
 
-@pytest.fixture(params=["redis-py", "ours"])
-def writer(request: pytest.FixtureRequest, plain: redis.Redis, ours: Store) -> Iterator[Writer]:
+@pytest.fixture
+def ours_in_asyncio(chaos: ChaosStore) -> Iterator[Callable[[Call[int]], int]]:
+    """The workers' client, on a loop of its own."""
+    opened = open_async_store(chaos.url, "{t}")
+    with asyncio.Runner() as runner:
+        yield lambda call: runner.run(opened.do(call))
+        runner.run(opened.close())
+
+
+@pytest.fixture(params=["redis-py", "ours", "ours in asyncio"])
+def writer(
+    request: pytest.FixtureRequest,
+    plain: redis.Redis,
+    ours: Store,
+    ours_in_asyncio: Callable[[Call[int]], int],
+) -> Iterator[Writer]:
     """A client at work."""
-    if request.param == "redis-py":
-        made = Writer(lambda n: plain.sadd("written", n), (RedisError,))
-    else:
-        made = Writer(lambda n: ours.do(command("SADD", "written", n, read=int)), (StoreUnavailable,))
+    writers = {
+        "redis-py": Writer(lambda n: plain.sadd("written", n), (RedisError,)),
+        "ours": Writer(lambda n: ours.do(_adding(n)), (StoreUnavailable,)),
+        "ours in asyncio": Writer(lambda n: ours_in_asyncio(_adding(n)), (StoreUnavailable,)),
+    }
+    made = writers[request.param]
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(made.run)
         try:
@@ -372,6 +389,10 @@ def test_a_stopped_store_leaves_no_process(tmp_path: Path) -> None:
         assert all(pid and Path(f"/proc/{pid}").exists() for pid in pids)
 
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def _adding(n: int) -> Call[int]:
+    return command("SADD", "written", n, read=int)
 
 
 def _is_stopped(pid: int | None) -> bool:
