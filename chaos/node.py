@@ -243,8 +243,6 @@ class Node:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-        if self._clock is not None:
-            self._clock.forget(self._process.pid)
         self._process = None
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -90,17 +91,22 @@ def test_steps_add_up(stepped: Clock) -> None:
 
 
 @needs_libfaketime
-def test_nothing_of_a_killed_process_stays_in_shared_memory(stepped: Clock) -> None:
+def test_nothing_of_a_clock_and_of_those_killed_under_it_stays_in_shared_memory(tmp_path: Path) -> None:
+    before = _shared_memory()
+    stepped = Clock(tmp_path / "clock")
+
     with witness(stepped.environment()) as under_it:
         under_it.tell()
-        pid = under_it.process.pid
+        during = _shared_memory() - before
         under_it.process.kill()
-    left = {name for name in os.listdir("/dev/shm") if name.endswith(f"_{pid}")}  # noqa: PTH208, S108 (names alone)
+    mine = {name for name in during if str(os.getpid()) in name}
+    foreign = {name for name in _shared_memory() if name.endswith(f"_{under_it.process.pid}")}
+    del stepped
+    gc.collect()
 
-    stepped.forget(pid)
-
-    assert left, "libfaketime keeps no memory there: forget() is not needed any more"
-    assert not left & set(os.listdir("/dev/shm"))  # noqa: PTH208, S108 (as above)
+    assert len(mine) == 2
+    assert not foreign
+    assert not mine & _shared_memory()
 
 
 def test_without_libfaketime_the_reason_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,3 +115,7 @@ def test_without_libfaketime_the_reason_is_said(tmp_path: Path, monkeypatch: pyt
     assert not clock.available()
     with pytest.raises(FileNotFoundError, match="apt-get install faketime"):
         Clock(tmp_path / "clock")
+
+
+def _shared_memory() -> set[str]:
+    return set(os.listdir("/dev/shm"))  # noqa: PTH208, S108 (names alone)
