@@ -6,6 +6,7 @@ Each class builds its message from its fields; the message says what happened, w
     ├── LeaseError
     │   ├── NoFreeSlot          every account that could take the job is full or unusable
     │   ├── LeaseLost           the lease is not ours any more: stop touching the upstream
+    │   │   └── RolledBack      the store lost what it knew of the lease: re-assert it, and repeat the call
     │   └── LeasingClosed       the store is learning which leases exist; nothing is granted yet
     ├── JobError
     │   ├── JobNotFound
@@ -66,12 +67,24 @@ class LeaseLost(LeaseError):
         super().__init__(f"The lease of job {job_id} is not ours any more ({reason}); its new owner goes on.")
 
 
-class LeasingClosed(LeaseError):
-    """The store lost its tail or was replaced; owners re-assert their leases before anything is granted."""
+class RolledBack(LeaseLost):
+    """The store lost what it knew of the lease: its owner re-asserts it, and repeats the call."""
 
-    def __init__(self, until_ms: int) -> None:
-        self.until_ms = until_ms
-        super().__init__(f"Leasing is closed until {until_ms} ms (Redis clock) while owners re-assert their leases.")
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id, "the store lost writes")
+
+
+class LeasingClosed(LeaseError):
+    """The store lost its tail or was replaced; owners re-assert their leases before anything is granted.
+
+    ``wait_ms`` says how much longer.
+    """
+
+    def __init__(self, wait_ms: int) -> None:
+        self.wait_ms = wait_ms
+        super().__init__(
+            f"The store restarted and learns which leases exist; nothing is granted for another {wait_ms} ms."
+        )
 
 
 class JobError(DispatcherError):

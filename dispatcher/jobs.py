@@ -12,6 +12,7 @@ from dispatcher.errors import (
     DuplicateJob,
     JobNotFound,
     JobStateError,
+    LeasingClosed,
     NoFreeSlot,
     RecordUnreadable,
     StoreReplyError,
@@ -43,6 +44,7 @@ class Jobs:
             AccountNotFound: ``options.channel`` is no account of this user.
             DuplicateJob: the idempotency key was used with another request.
             NoFreeSlot: mode ``refuse``, and no account can take it now; nothing is stored.
+            LeasingClosed: mode ``refuse``, and the store is learning; nothing is stored.
         """
         check_request(request)
         pool = pool_of(options.user, request.upstream)
@@ -79,6 +81,8 @@ class Jobs:
                     raise DuplicateJob(options.idempotency_key or "", first)
                 case ["no_account"]:
                     raise AccountNotFound(options.channel or "")
+                case ["learning", wait_ms]:
+                    raise LeasingClosed(int(wait_ms))
                 case ["full" | "throttled" | "unusable", *_]:
                     raise NoFreeSlot(pool)
                 case _:

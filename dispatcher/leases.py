@@ -5,6 +5,7 @@ The state table is in ``docs/job-lifecycle.md``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -28,6 +29,8 @@ COOLING_PATIENCE_MS = 15_000
 """A cooling longer than this sends a job that waits at the gate back to pending."""
 CLAIM_TTL_MS = 31 * 86_400_000
 LEASES_A_CALL = 256
+Renewed = Literal["ok", "lost", "rolled_back"]
+Yielded = Literal["ok", "later", "stale", "rolled_back", "learning"]
 REASON_CHARACTERS = 200
 """An upstream's words in a history of 32 lines."""
 
@@ -45,6 +48,10 @@ class Lease:
     deadline_ms: int | None = None
     upstream_user: str | None = None
     """As whom it was submitted."""
+    secret_version: str | None = None
+    execution: str = ""
+    owner: str = ""
+    granted_ms: int | None = None
 
     @classmethod
     def from_fields(cls, delivery: DeliveryId, lease: dict[str, str]) -> Lease:
@@ -58,7 +65,28 @@ class Lease:
             submitted_ms=int(lease["submitted_ms"]) if lease.get("submitted_ms") else None,
             deadline_ms=int(lease["deadline_ms"]) if lease.get("deadline_ms") else None,
             upstream_user=lease.get("upstream_user") or None,
+            secret_version=lease.get("secret_version") or None,
+            execution=lease.get("execution", ""),
+            owner=lease.get("owner", ""),
+            granted_ms=int(lease["granted_ms"]) if lease.get("granted_ms") else None,
         )
+
+    def fields(self) -> dict[str, str | int]:
+        """The fields of its hash, the token excepted."""
+        told = {
+            "pool": self.pool,
+            "channel": self.channel,
+            "state": self.state,
+            "execution": self.execution,
+            "owner": self.owner,
+            "granted_ms": self.granted_ms,
+            "submitted_ms": self.submitted_ms,
+            "deadline_ms": self.deadline_ms,
+            "secret_version": self.secret_version,
+            "upstream_user": self.upstream_user,
+            "remote": self.remote_id,
+        }
+        return {name: value for name, value in told.items() if value is not None}
 
     def in_state(self, state: LeaseState, **changes: Any) -> Lease:
         """The same lease one transition later."""
@@ -66,14 +94,36 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Holding:
+    """All that an owner knows: its lease, and the job's record as stored, by all that it did since the claim.
+
+    It is enough to tell a store that lost both.
+    """
+
+    lease: Lease
+    record: Mapping[str, str]
+
+    def later(self, lease: Lease, **record: str | int) -> Holding:
+        """The same holding one transition later."""
+        return Holding(lease, {**self.record, **{name: str(value) for name, value in record.items()}})
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """What a claim gives its worker: what to do next, with what."""
 
     step: Step
-    lease: Lease
+    holding: Holding
     job: Job
     account: Account
     claimed_ms: int
+    asked_s: float = 0.0
+    """The monotonic instant just before the claim was sent."""
+
+    @property
+    def lease(self) -> Lease:
+        """The lease as claimed."""
+        return self.holding.lease
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ import signal
 
 from dispatcher.cleaner import Cleaner
 from dispatcher.connection import open_async_store
+from dispatcher.learner import Learner
+from dispatcher.learning import Learning
 from dispatcher.log import get_logger
 from dispatcher.loop import Loop
 from dispatcher.reaper import Reaper
@@ -41,6 +43,7 @@ async def serve(settings: Settings) -> None:
     loops: list[Loop] = [
         Refiller(store, slots),
         Reaper(store, slots, sweep_s=settings.sweep_s),
+        Learner(store, Learning(settings)),
         Cleaner(store, settings),
         Rechecker(store, settings),
     ]

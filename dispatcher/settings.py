@@ -90,6 +90,7 @@ class Settings(BaseSettings):
     heartbeat_s: SomeSeconds = 5
     lease_ttl_s: SomeSeconds = 15
     sweep_s: SomeSeconds = 1
+    learning_s: Seconds = 25
     hard_deadline_s: SomeSeconds = 1200
     hold_s: Seconds = 900
     max_wait_s: Seconds = 0
@@ -150,6 +151,10 @@ class Settings(BaseSettings):
             raise ValueError("lease_ttl_s must be at least twice heartbeat_s, or one late renewal loses a lease")
         if self.cooling_max_s < self.cooling_first_s:
             raise ValueError("cooling_max_s must be at least cooling_first_s, where cooling begins")
+        if 0 < self.learning_s < 2 * self.heartbeat_s:
+            raise ValueError(
+                "learning_s must be at least twice heartbeat_s (or 0, which is off), or owners are not heard"
+            )
         if self.jobs_keep_days * 86_400 <= self.hard_deadline_s + self.hold_s:
             raise ValueError("jobs_keep_days must be longer than hard_deadline_s and hold_s together")
         return self

@@ -7,13 +7,13 @@ holds more slots than ``max_jobs``. What they take and return is in ``leases.py`
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from dispatcher.connection import Call
-from dispatcher.errors import LeaseLost, RecordUnreadable, StoreReplyError
+from dispatcher.errors import LeaseLost, RecordUnreadable, RolledBack, StoreReplyError
 from dispatcher.handoff import DeliveryId
 from dispatcher.leases import (
     CLAIM_TTL_MS,
@@ -26,11 +26,15 @@ from dispatcher.leases import (
     SUBMIT_WINDOW_MS,
     Assignment,
     Cools,
+    Holding,
     Lease,
+    LeaseState,
     NotYet,
     Permit,
+    Renewed,
     Returned,
     Unreadable,
+    Yielded,
 )
 from dispatcher.models import Account, Job, Message, Revive, Status
 from dispatcher.replies import entropy, table
@@ -62,13 +66,17 @@ class Slots:
 
         return Call("dispatch", (entropy(), self.ttl_ms, pool), read)
 
-    def claim(self, delivery: DeliveryId, *, execution: str, owner: str) -> Call[Assignment | Unreadable | None]:
-        """Take a delivery up; None if it is stale or its job is done."""
+    def claim(
+        self, delivery: DeliveryId, *, execution: str, owner: str
+    ) -> Call[Assignment | Unreadable | NotYet | None]:
+        """Take a delivery up; None if it is stale or its job is done, NotYet while the store is learning."""
 
-        def read(reply: Any) -> Assignment | Unreadable | None:
+        def read(reply: Any) -> Assignment | Unreadable | NotYet | None:
             match reply:
                 case ["stale" | "done"]:
                     return None
+                case ["wait", wait_ms]:
+                    return NotYet(int(wait_ms))
                 case [str(), [*fields], [*record], [*account], now_ms]:
                     lease = Lease.from_fields(delivery, table(fields))
                     return _assigned(lease, table(record), table(account), claimed_ms=int(now_ms))
@@ -82,6 +90,7 @@ class Slots:
 
         Raises (when the reply is read):
             LeaseLost: a newer delivery owns the job, or it ended.
+            RolledBack: re-assert the lease and ask again; so do all calls of an owner.
         """
         args = (
             *self._refilling(),
@@ -103,6 +112,8 @@ class Slots:
                     return NotYet(int(wait_ms))
                 case ["pending", str(reason)]:
                     return Returned(reason)
+                case ["rolled_back"]:
+                    raise RolledBack(lease.delivery.job_id)
                 case ["stale"]:
                     raise LeaseLost(lease.delivery.job_id, "stale")
                 case _:
@@ -112,8 +123,10 @@ class Slots:
 
     def mark_accepted(
         self, lease: Lease, remote_id: str, *, status: Status = "started", message: Message | None = None
-    ) -> Call[bool]:
+    ) -> Call[bool | NotYet]:
         """Record the upstream's id, or progress under it. False: that id belongs to another job.
+
+        NotYet: the store is learning, and the id may belong to a job of which it has not been told again.
 
         Raises (when the reply is read):
             LeaseLost: a newer delivery owns the job, it ended, or it has another id.
@@ -121,8 +134,12 @@ class Slots:
         shown = ("message", message.model_dump_json()) if message else ()
         args = (self.ttl_ms, lease.delivery.job_id, lease.delivery.token, remote_id, CLAIM_TTL_MS, status, *shown)
 
-        def read(reply: Any) -> bool:
+        def read(reply: Any) -> bool | NotYet:
             match reply:
+                case ["wait", wait_ms]:
+                    return NotYet(int(wait_ms))
+                case ["rolled_back"]:
+                    raise RolledBack(lease.delivery.job_id)
                 case ["ok", _]:
                     return True
                 case ["claimed", _]:
@@ -143,16 +160,39 @@ class Slots:
         """Record that the submission's answer was lost; an account that loses three in a row cools by suspicion."""
 
         def read(reply: Any) -> None:
+            if reply == ["rolled_back"]:
+                raise RolledBack(lease.delivery.job_id)
             if reply == ["stale"]:
                 raise LeaseLost(lease.delivery.job_id, "stale")
 
         args = (lease.delivery.job_id, lease.delivery.token, entropy(), *self._cooling())
         return Call("mark_unknown", args, read)
 
-    def renew(self, deliveries: Sequence[DeliveryId]) -> Call[list[bool]]:
-        """Extend up to 256 leases; False where one is not ours any more."""
-        pairs = [part for d in deliveries for part in (d.job_id, d.token)]
-        return Call("renew", (self.ttl_ms, *pairs), lambda reply: [verdict == "ok" for verdict in reply])
+    def renew(self, leases: Sequence[Lease]) -> Call[list[Renewed]]:
+        """Extend up to 256 leases: ``ok``, ``lost``, or ``rolled_back`` where the store knows less than the lease."""
+        return Call("renew", (self.ttl_ms, *_as_known(leases)), list)
+
+    def reassert(self, holding: Holding) -> Call[LeaseState]:
+        """Tell a store that lost writes what is held; the state in which the lease is held now.
+
+        Raises (when the reply is read):
+            LeaseLost: a newer delivery owns the job, or it is over.
+        """
+        delivery, lease = holding.lease.delivery, _flat(holding.lease.fields())
+        known = (*lease, *_flat(holding.record))
+        numbers = (self.hold_ms, CLAIM_TTL_MS, len(lease) // 2)
+        args = (*self._refilling(), delivery.job_id, delivery.token, *numbers, *known)
+
+        def read(reply: Any) -> LeaseState:
+            match reply:
+                case ["ok", "C" | "S" | "U" | "A" | "D" as state]:
+                    return state  # type: ignore[no-any-return]  # one of the five just matched
+                case ["lost"]:
+                    raise LeaseLost(delivery.job_id, "taken over")
+                case _:
+                    raise StoreReplyError("reassert", reply)
+
+        return Call("reassert", args, read)
 
     def settle(
         self,
@@ -186,6 +226,7 @@ class Slots:
             status,
             int(still_running),
             self.hold_ms,
+            lease.state,
             *flat,
         )
 
@@ -193,6 +234,8 @@ class Slots:
             match reply:
                 case ["ok", str(on_record)]:
                     return on_record
+                case ["rolled_back"]:
+                    raise RolledBack(lease.delivery.job_id)
                 case ["stale"]:
                     raise LeaseLost(lease.delivery.job_id, "stale")
                 case _:
@@ -236,6 +279,8 @@ class Slots:
             int(never_sent),
             cools,
             *self._cooling(),
+            lease.state,
+            lease.remote_id or "",
         )
 
         def read(reply: Any) -> str:
@@ -244,6 +289,8 @@ class Slots:
                     return str(verdict)
                 case ["ok", str(status)]:
                     return status
+                case ["rolled_back"]:
+                    raise RolledBack(lease.delivery.job_id)
                 case ["stale"]:
                     raise LeaseLost(lease.delivery.job_id, "stale")
                 case _:
@@ -251,10 +298,13 @@ class Slots:
 
         return Call("handback", args, read)
 
-    def yield_(self, deliveries: Sequence[DeliveryId]) -> Call[list[Literal["ok", "later", "stale"]]]:
-        """Hand up to 256 deliveries to other workers; ``later``: its submission is in flight."""
-        pairs = [part for d in deliveries for part in (d.job_id, d.token)]
-        return Call("yield", (self.ttl_ms, *pairs), list)
+    def yield_(self, leases: Sequence[Lease]) -> Call[list[Yielded]]:
+        """Hand up to 256 deliveries to other workers.
+
+        ``later``: its submission is in flight; ``rolled_back``: re-assert it first; ``learning``: nothing was done, the
+        lease is the reaper's.
+        """
+        return Call("yield", (self.ttl_ms, *_as_known(leases)), list)
 
     def reap(self) -> Call[tuple[int, int, int, bool]]:
         """Take back what dead owners left: (redelivered, ended, slots forced free, is there more)."""
@@ -282,7 +332,21 @@ def _assigned(
         held = Account.model_validate(account)
     except ValidationError as error:
         return Unreadable(lease, f"its account: {_fields_of(error)}")
-    return Assignment(step=STEPS[lease.state], lease=lease, job=job, account=held, claimed_ms=claimed_ms)
+    holding = Holding(lease, record)
+    return Assignment(step=STEPS[lease.state], holding=holding, job=job, account=held, claimed_ms=claimed_ms)
+
+
+def _as_known(leases: Sequence[Lease]) -> list[str | int]:
+    """Job, token, state and the upstream's id of each: what a script compares with what the store knows."""
+    return [
+        part
+        for lease in leases
+        for part in (lease.delivery.job_id, lease.delivery.token, lease.state, lease.remote_id or "")
+    ]
+
+
+def _flat(fields: Mapping[str, str | int]) -> list[str | int]:
+    return [part for pair in fields.items() for part in pair]
 
 
 def _fields_of(error: ValidationError) -> str:

@@ -7,9 +7,11 @@ import asyncio
 from dispatcher import handoff, rq_prefix
 from dispatcher.accounts import Accounts
 from dispatcher.connection import AsyncStore, check_server, open_async_store, open_store
+from dispatcher.errors import LeaseLost
 from dispatcher.handoff import DeliveryId
 from dispatcher.jobs import Jobs
-from dispatcher.leases import LEASES_A_CALL
+from dispatcher.learning import Learning
+from dispatcher.leases import LEASES_A_CALL, Holding
 from dispatcher.log import configure_log, get_logger
 from dispatcher.secrets import keys_for
 from dispatcher.settings import Settings, load_settings
@@ -37,6 +39,7 @@ def main(settings: Settings) -> None:
     rq_prefix.take(settings.namespace)
     store = open_store(str(settings.redis_url), settings.namespace)
     check_server(store)
+    store.do(Learning(settings).declare())
     store.close()
     asyncio.run(work(settings))
 
@@ -53,14 +56,20 @@ async def work(settings: Settings) -> None:
     renewal = Renewal(settings)
     accounts = Accounts(settings, keys_for(settings))
     upstreams = {"discord": Discord(settings, open_secret=accounts.open_secret)}
-    uninstall = context.install(WorkerContext(settings, store, slots, renewal, Gates(), upstreams))
+    equipment = WorkerContext(settings, store, slots, renewal, Gates(), upstreams)
+    uninstall = context.install(equipment)
+
+    async def stop() -> None:
+        equipment.stopping.set()
+        await hand_over(store, slots, renewal)
+
     renewal.start()
     try:
         worker = SessionWorker(
             redis_url=str(settings.redis_url),
             settings=settings,
             callables={handoff.RUN_JOB: run_job, handoff.CHECK_ACCOUNT: check_account},
-            on_stop=lambda: hand_over(store, slots, renewal),
+            on_stop=stop,
             on_cancel=lambda delivery_id: _cancel(store, settings, delivery_id),
         )
         await worker.serve()
@@ -75,21 +84,33 @@ async def work(settings: Settings) -> None:
 async def hand_over(store: AsyncStore, slots: Slots, renewal: Renewal) -> None:
     """Yield every delivery to other workers; one whose submission is in flight first gets its answer.
 
+    A store that lost writes is told first what is held. While it is learning it takes nothing back: the leases are left
+    to run out, and are redelivered when it has learnt.
+
     Raises:
         TimeoutError: the store is away, or a submission's answer did not come: the leases run out by themselves.
     """
     handed = 0
     async with asyncio.timeout(SUBMISSION_ENDS_S):
-        while held := renewal.deliveries():
-            for start in range(0, len(held), LEASES_A_CALL):
-                chunk = held[start : start + LEASES_A_CALL]
-                verdicts = await store.insist(slots.yield_(chunk))
-                for delivery, verdict in zip(chunk, verdicts, strict=True):
-                    if verdict != "later":
-                        renewal.give_up(delivery)
+        while holdings := renewal.holdings():
+            for start in range(0, len(holdings), LEASES_A_CALL):
+                chunk = holdings[start : start + LEASES_A_CALL]
+                verdicts = await store.insist(slots.yield_([held.lease for held in chunk]))
+                for held, verdict in zip(chunk, verdicts, strict=True):
+                    if verdict == "rolled_back":
+                        await _reassert(store, slots, renewal, held)
+                    elif verdict != "later":
+                        renewal.give_up(held.lease.delivery)
                         handed += verdict == "ok"
             await asyncio.sleep(_LOOK_AGAIN_S)
     log.info("deliveries handed over", handed_over=handed)
+
+
+async def _reassert(store: AsyncStore, slots: Slots, renewal: Renewal, held: Holding) -> None:
+    try:
+        await store.insist(slots.reassert(held))
+    except LeaseLost:
+        renewal.give_up(held.lease.delivery)
 
 
 async def _cancel(store: AsyncStore, settings: Settings, delivery_id: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dispatcher.connection import AsyncStore
 from dispatcher.errors import DispatcherError
@@ -33,6 +34,8 @@ class WorkerContext:
     renewal: Renewal
     gates: Gates
     upstreams: Mapping[str, Upstream]
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when this worker stops: nothing that waits to begin begins any more."""
 
 
 _current: list[WorkerContext] = []

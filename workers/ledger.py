@@ -7,16 +7,29 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
-from dispatcher.connection import AsyncStore, command
-from dispatcher.leases import SUBMIT_WINDOW_MS, Assignment, Lease, NotYet, Permit, Returned, Step
-from dispatcher.models import Account, Job, Message
+from dispatcher.connection import AsyncStore, Call, command
+from dispatcher.errors import RolledBack
+from dispatcher.leases import SUBMIT_WINDOW_MS, Assignment, Holding, Lease, NotYet, Permit, Returned, Step
+from dispatcher.log import get_logger
+from dispatcher.models import FINAL, Account, Job, Message, Status
 from dispatcher.replies import hash_of
 from dispatcher.slots import Slots
 from workers.upstream import Ended, JobReturned, Outcome
 
+T = TypeVar("T")
+
 _NAP_MAX_S = 1.0
+_REASSERTED_PAUSE_MS = 100
+"""Between a re-assertion and the call again: a store that keeps forgetting is not asked in a loop."""
+
+log = get_logger(__name__)
+
+
+async def nap(wait_ms: int) -> None:
+    """Wait as long as the store said, at most a second: it may think better of it."""
+    await asyncio.sleep(min(wait_ms / 1000, _NAP_MAX_S))
 
 
 class Gates:
@@ -49,15 +62,13 @@ class Gates:
 class DeliveryLedger:
     """Implements :class:`workers.upstream.Ledger` over our scripts."""
 
-    def __init__(
-        self, store: AsyncStore, slots: Slots, gates: Gates, assignment: Assignment, *, asked_s: float
-    ) -> None:
+    def __init__(self, store: AsyncStore, slots: Slots, gates: Gates, assignment: Assignment) -> None:
         self.job: Job = assignment.job
         self.account: Account = assignment.account
         self.step: Step = assignment.step
-        self._lease = assignment.lease
+        self._holding = assignment.holding
         self.claimed_ms = assignment.claimed_ms
-        self.asked_s = asked_s
+        self.asked_s = assignment.asked_s
         self._store = store
         self._slots = slots
         self._gates = gates
@@ -68,24 +79,26 @@ class DeliveryLedger:
     @property
     def lease(self) -> Lease:
         """The lease as it stands after the last transition."""
-        return self._lease
+        return self._holding.lease
+
+    def holding(self) -> Holding:
+        """Lease and record as they stand after the last transition; from any thread."""
+        return self._holding
 
     async def submitting(self, *, upstream_user: str = "") -> Permit:
         """Wait at the gate; see :meth:`workers.upstream.Ledger.submitting`."""
-        self._leave = await self._gates.enter(self._lease)
+        self._leave = await self._gates.enter(self.lease)
         while True:
-            self._close_door = await self._gates.pass_door(self._lease)
+            self._close_door = await self._gates.pass_door(self.lease)
             asked_s = time.monotonic()
-            verdict = await self._store.insist(self._slots.mark_submitting(self._lease, upstream_user=upstream_user))
+            verdict = await self._say(lambda: self._slots.mark_submitting(self.lease, upstream_user=upstream_user))
             match verdict:
                 case Permit():
-                    self._lease = self._lease.in_state(
-                        "S", submitted_ms=verdict.submitted_ms, upstream_user=upstream_user or None
-                    )
+                    self._submitted(verdict, upstream_user)
                     return replace(verdict, asked_s=asked_s)
                 case NotYet(wait_ms):
                     self.sent()
-                    await asyncio.sleep(min(wait_ms / 1000, _NAP_MAX_S))
+                    await nap(wait_ms)
                 case Returned(reason):
                     raise JobReturned(reason)
 
@@ -97,26 +110,28 @@ class DeliveryLedger:
 
     async def unknown(self) -> None:
         """Record a lost answer."""
-        await self._store.insist(self._slots.mark_unknown(self._lease))
-        if self._lease.state == "S":
-            self._lease = self._lease.in_state("U")
+        await self._say(lambda: self._slots.mark_unknown(self.lease))
+        if self.lease.state == "S":
+            self._holding = self._holding.later(self.lease.in_state("U"))
         self.close()
 
     async def accepted(self, remote_id: str, message: Message | None = None) -> bool:
         """Record the upstream's id; False if it is another job's."""
-        if not await self._store.insist(self._slots.mark_accepted(self._lease, remote_id, message=message)):
+        if not await self._accepted(remote_id, "started", message):
             return False
-        self._lease = self._lease.in_state("D" if self._lease.state == "D" else "A", remote_id=remote_id)
+        lease = self.lease.in_state("D" if self.lease.state == "D" else "A", remote_id=remote_id)
+        self._holding = self._holding.later(lease, **self._as_shown("started", message))
         self._shown = message
         self.close()
         return True
 
     async def progress(self, message: Message) -> None:
         """Show progress, if anything changed."""
-        remote_id = self._lease.remote_id
+        remote_id = self.lease.remote_id
         if message == self._shown or remote_id is None:
             return
-        await self._store.insist(self._slots.mark_accepted(self._lease, remote_id, status="progress", message=message))
+        await self._accepted(remote_id, "progress", message)
+        self._holding = self._holding.later(self.lease, **self._as_shown("progress", message))
         self._shown = message
 
     async def account_now(self) -> Account | None:
@@ -126,35 +141,96 @@ class DeliveryLedger:
             stored = hash_of(reply)
             return Account.model_validate(stored) if stored else None
 
-        key = self._store.keys.account(self._lease.pool, self._lease.channel)
+        key = self._store.keys.account(self.lease.pool, self.lease.channel)
         return await self._store.insist(command("HGETALL", key, read=read))
 
     async def overdue(self, error: str) -> None:
         """Fail the job now; the slot stays held while the upstream runs it."""
-        await self._store.insist(self._slots.settle(self._lease, "failed", error=error, still_running=True))
-        self._lease = self._lease.in_state("D")
+        status = await self._say(lambda: self._slots.settle(self.lease, "failed", error=error, still_running=True))
+        ended = {"error": error} if status == "failed" else {}
+        self._holding = self._holding.later(
+            self.lease.in_state("D"), status=status, finished_ms=self._estimated_ms(), **ended
+        )
 
-    async def conclude(self, outcome: Outcome) -> str:
-        """Settle or hand back; returns the job's status on record (``pending`` after a hand-back)."""
+    def conclusion(self, outcome: Outcome) -> Call[str]:
+        """The call that settles the job or hands it back."""
         if isinstance(outcome, Ended):
-            call = self._slots.settle(
-                self._lease,
+            return self._slots.settle(
+                self.lease,
                 outcome.status,
                 message=outcome.message,
                 error=outcome.error,
                 error_details=outcome.error_details,
             )
-        else:
-            call = self._slots.handback(
-                self._lease,
-                outcome.reason,
-                counted=outcome.counted,
-                cool_s=outcome.cool_s,
-                cools=outcome.cools,
-                disable=outcome.disable,
-                never_sent=outcome.never_sent,
+        return self._slots.handback(
+            self.lease,
+            outcome.reason,
+            counted=outcome.counted,
+            cool_s=outcome.cool_s,
+            cools=outcome.cools,
+            disable=outcome.disable,
+            never_sent=outcome.never_sent,
+        )
+
+    async def conclude(self, conclusion: Call[str]) -> str:
+        """Settle or hand back; returns the job's status on record (``pending`` after a hand-back)."""
+        return await self._say(lambda: conclusion)
+
+    async def pass_on(self) -> None:
+        """Give the delivery to the next worker; while the store is learning, its lease is left to run out instead."""
+        while await self._say(lambda: self._slots.yield_([self.lease])) == ["rolled_back"]:
+            await self._reassert()
+            await nap(_REASSERTED_PAUSE_MS)
+
+    async def _say(self, call: Callable[[], Call[T]]) -> T:
+        """Make a transition, however long the store is away; where it lost what it knew of us, tell it again first.
+
+        Raises:
+            LeaseLost: the job belongs to a newer delivery, or is over.
+        """
+        while True:
+            try:
+                return await self._store.insist(call())
+            except RolledBack:
+                await self._reassert()
+            await nap(_REASSERTED_PAUSE_MS)
+
+    async def _reassert(self) -> None:
+        delivery = self.lease.delivery
+        state = await self._store.insist(self._slots.reassert(self._holding))
+        log.warning("lease re-asserted", job_id=delivery.job_id, fencing_token=delivery.token, state=state)
+
+    async def _accepted(self, remote_id: str, status: Status, message: Message | None) -> bool:
+        """Claim the id, or show progress under it; wait while the store learns whose it may be."""
+        while True:
+            verdict = await self._say(
+                lambda: self._slots.mark_accepted(self.lease, remote_id, status=status, message=message)
             )
-        return await self._store.insist(call)
+            if not isinstance(verdict, NotYet):
+                return verdict
+            await nap(verdict.wait_ms)
+
+    def _submitted(self, permit: Permit, upstream_user: str) -> None:
+        lease = self.lease.in_state(
+            "S",
+            submitted_ms=permit.submitted_ms,
+            deadline_ms=permit.submitted_ms + int(self._slots.settings.hard_deadline_s * 1000),
+            secret_version=permit.account.secret_version,
+            upstream_user=upstream_user or None,
+        )
+        attempts = int(self._holding.record.get("attempts") or 0) + 1
+        self._holding = self._holding.later(lease, attempts=attempts)
+
+    def _as_shown(self, status: Status, message: Message | None) -> dict[str, str | int]:
+        """What the record says of a job that runs, or is over for its caller and runs on."""
+        if self._holding.record.get("status") in FINAL:
+            return {}
+        shown = {"status": status, "started_ms": self._holding.record.get("started_ms") or self._estimated_ms()}
+        return shown | ({"message": message.model_dump_json()} if message else {})
+
+    def _estimated_ms(self) -> int:
+        """Now on Redis's clock, as near as its last answer to the claim tells."""
+        return self.claimed_ms + int((time.monotonic() - self.asked_s) * 1000)
 
     def close(self) -> None:
         """Leave the gate to the next job of the channel, and the door to the next of the upstream."""

@@ -1,7 +1,8 @@
 """Renewing leases: one thread, one client of its own, all the leases of the process.
 
 A worker whose loop is blocked for a moment keeps its leases; one that was frozen, or cut off from the store, learns
-here that they are lost, and its coroutines stop. The thread frees no lease. After each pass it does what a dispatcher
+here that they are lost, and its coroutines stop. A store that lost writes is told again here what is held, also what
+nobody would speak of for minutes. The thread frees no lease. After each pass it does what a dispatcher
 does: grants what waits and re-admits accounts whose cooling has ended, so that slots fill while no dispatcher runs.
 """
 
@@ -19,10 +20,11 @@ from redis.retry import Retry
 from dispatcher.connection import Store, command
 from dispatcher.errors import LeaseLost, StoreUnavailable
 from dispatcher.handoff import DeliveryId
-from dispatcher.leases import LEASES_A_CALL
+from dispatcher.leases import LEASES_A_CALL, Holding
 from dispatcher.log import get_logger
 from dispatcher.settings import Settings
 from dispatcher.slots import Slots
+from workers.recent import Recent
 
 SOCKET_TIMEOUT_S = 2.0
 RETRY_PAUSE_S = 0.5
@@ -33,9 +35,12 @@ log = get_logger(__name__)
 class _Held:
     """One lease in this process: the task that works under it, and whether it was lost."""
 
-    __slots__ = ("is_lost", "loop", "task")
+    __slots__ = ("holding", "is_lost", "loop", "task")
 
-    def __init__(self, task: asyncio.Task[object], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, holding: Callable[[], Holding], task: asyncio.Task[object], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.holding = holding
         self.task = task
         self.loop = loop
         self.is_lost = False
@@ -55,6 +60,7 @@ class Renewal:
         self._store = Store(client, settings.namespace)
         self._slots = Slots(settings)
         self._heartbeat_s = settings.heartbeat_s
+        self.recent = Recent()
         self._held: dict[DeliveryId, _Held] = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -75,16 +81,25 @@ class Renewal:
         with self._lock:
             return list(self._held)
 
+    def holdings(self) -> list[Holding]:
+        """What this process holds now, as each owner knows it."""
+        with self._lock:
+            return [held.holding() for held in self._held.values()]
+
     @asynccontextmanager
-    async def keep(self, delivery: DeliveryId) -> AsyncIterator[None]:
+    async def keep(self, holding: Callable[[], Holding]) -> AsyncIterator[None]:
         """Renew the lease while the block runs.
+
+        Args:
+            holding: tells the lease and the record as they stand; called on any thread.
 
         Raises:
             LeaseLost: inside the block, at its next await, when the lease is not ours any more.
         """
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 (coroutines always run in one)
-        held = _Held(task, asyncio.get_running_loop())
+        delivery = holding().lease.delivery
+        held = _Held(holding, task, asyncio.get_running_loop())
         with self._lock:
             self._held[delivery] = held
         try:
@@ -120,14 +135,34 @@ class Renewal:
     def renew(self) -> None:
         """Renew everything once; work whose lease is not ours any more is given up.
 
+        What the store forgot it is told again: each holding was read before the question, so what its owner did since
+        is at most newer, and the script takes nothing older than it has.
+
         Raises:
             StoreUnavailable: some leases were not renewed.
         """
-        for chunk in _chunks(self.deliveries(), LEASES_A_CALL):
-            verdicts = self._store.do(self._slots.renew(chunk))
-            for delivery, is_ours in zip(chunk, verdicts, strict=True):
-                if not is_ours:
-                    self.give_up(delivery)
+        for chunk in _chunks(self.holdings(), LEASES_A_CALL):
+            verdicts = self._store.do(self._slots.renew([held.lease for held in chunk]))
+            for held, verdict in zip(chunk, verdicts, strict=True):
+                if verdict == "lost":
+                    self.give_up(held.lease.delivery)
+            self.reassert([held for held, told in zip(chunk, verdicts, strict=True) if told == "rolled_back"])
+        self.recent.tell(self._store, self._slots)
+
+    def reassert(self, holdings: Sequence[Holding]) -> None:
+        """Tell a store that lost writes what is held; work whose lease has a newer owner there is given up.
+
+        Raises:
+            StoreUnavailable: some were not told.
+        """
+        for held in holdings:
+            delivery = held.lease.delivery
+            try:
+                state = self._store.do(self._slots.reassert(held))
+            except LeaseLost:
+                self.give_up(delivery)
+            else:
+                log.warning("lease re-asserted", job_id=delivery.job_id, fencing_token=delivery.token, state=state)
 
     def readmit(self) -> None:
         """Grant what waits, and let accounts back in whose cooling has ended.
@@ -158,7 +193,7 @@ class Renewal:
         return False
 
 
-def _chunks(deliveries: Sequence[DeliveryId], size: int) -> Iterator[Sequence[DeliveryId]]:
+def _chunks(holdings: Sequence[Holding], size: int) -> Iterator[Sequence[Holding]]:
     """Cut a list into pieces of at most ``size``."""
-    for start in range(0, len(deliveries), size):
-        yield deliveries[start : start + size]
+    for start in range(0, len(holdings), size):
+        yield holdings[start : start + size]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import NoReturn
 
 from dispatcher.errors import LeaseLost
@@ -11,8 +10,8 @@ from dispatcher.handoff import DeliveryId
 from dispatcher.leases import Unreadable
 from dispatcher.log import get_logger
 from workers import context as worker
+from workers.claiming import claim
 from workers.context import JobFailed, WorkerContext
-from workers.execution import current_execution
 from workers.ledger import DeliveryLedger
 from workers.upstream import JobReturned, PassedOn, Upstream
 
@@ -33,18 +32,14 @@ async def run_job(delivery_id: str) -> None:
     """
     context = worker.current()
     delivery = DeliveryId.parse(delivery_id)
-    execution = current_execution.get()
-    asked_s = time.monotonic()
-    assignment = await context.store.insist(
-        context.slots.claim(delivery, execution=execution.id, owner=execution.owner)
-    )
+    assignment = await claim(context, delivery)
     if assignment is None:
         log.info("delivery stale", job_id=delivery.job_id, fencing_token=delivery.token)
         return
     if isinstance(assignment, Unreadable):
         await _fail(context, assignment)
         return
-    ledger = DeliveryLedger(context.store, context.slots, context.gates, assignment, asked_s=asked_s)
+    ledger = DeliveryLedger(context.store, context.slots, context.gates, assignment)
     try:
         status = await _carry_out(context, ledger)
     except JobReturned as returned:
@@ -60,13 +55,16 @@ async def run_job(delivery_id: str) -> None:
 
 
 async def _carry_out(context: WorkerContext, ledger: DeliveryLedger) -> str:
-    async with context.renewal.keep(ledger.lease.delivery):
+    async with context.renewal.keep(ledger.holding):
         try:
             outcome = await _upstream_of(context, ledger).run(ledger)
         except PassedOn as reason:
-            await _pass_on(context, ledger, str(reason))
+            await _pass_on(ledger, str(reason))
     # Outside: a renewal that meets a job just settled finds no lease, and must not call the settled job lost.
-    return await ledger.conclude(outcome)
+    conclusion = ledger.conclusion(outcome)
+    status = await ledger.conclude(conclusion)
+    context.renewal.recent.remember(ledger.holding(), conclusion)
+    return status
 
 
 def _upstream_of(context: WorkerContext, ledger: DeliveryLedger) -> Upstream:
@@ -76,12 +74,12 @@ def _upstream_of(context: WorkerContext, ledger: DeliveryLedger) -> Upstream:
     return context.upstreams[name]
 
 
-async def _pass_on(context: WorkerContext, ledger: DeliveryLedger, reason: str) -> NoReturn:
+async def _pass_on(ledger: DeliveryLedger, reason: str) -> NoReturn:
     """Give the delivery to the next worker, uncounted; the pause keeps two that lack the same from playing ball."""
     delivery = ledger.lease.delivery
     log.error("delivery passed on", job_id=delivery.job_id, fencing_token=delivery.token, reason=reason)
     await asyncio.sleep(PASS_ON_PAUSE_S)
-    await context.store.insist(context.slots.yield_([delivery]))
+    await ledger.pass_on()
     raise LeaseLost(delivery.job_id, "passed on")
 
 

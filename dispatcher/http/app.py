@@ -22,6 +22,7 @@ from dispatcher.http.access_log import AccessLog
 from dispatcher.http.backend import Backend, Storing, store_plainly
 from dispatcher.http.errors import answer_for
 from dispatcher.http.gate import Gate
+from dispatcher.learning import Learning
 from dispatcher.secrets import SecretKeys, keys_for
 from dispatcher.settings import Settings
 
@@ -49,7 +50,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = open_async_store(redis_url, settings.namespace)
-        app.state.backend = Backend(store, Accounts(settings, keys), Access(settings), storing)
+        app.state.backend = Backend(store, Accounts(settings, keys), Access(settings), Learning(settings), storing)
         try:
             yield
         finally:

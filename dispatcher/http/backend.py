@@ -15,6 +15,7 @@ from dispatcher.access import Access
 from dispatcher.accounts import Accounts
 from dispatcher.connection import AsyncStore, Call
 from dispatcher.errors import StoreUnavailable
+from dispatcher.learning import Learning
 from dispatcher.plan import Plan, carry_out_async
 from dispatcher.registration import Registration
 
@@ -42,6 +43,7 @@ class Backend:
     store: AsyncStore
     accounts: Accounts
     access: Access
+    learning: Learning
     storing: Storing = store_plainly
     patience_s: float = STORE_PATIENCE_S
 

@@ -9,6 +9,7 @@ Source: contract §1, "Error envelope".
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,14 +74,16 @@ def answer_for(error: Exception) -> Answer:
         return Answer(error.status_code, without_api_tokens(str(error.detail)), error.headers)
     for kind, status, sentence in STATUSES:
         if isinstance(error, kind):
-            return Answer(status, without_api_tokens(sentence or str(error)), _headers(status))
+            return Answer(status, without_api_tokens(sentence or str(error)), _headers(status, error))
     return Answer(500, INTERNAL)
 
 
-def _headers(status: int) -> dict[str, str]:
+def _headers(status: int, error: Exception) -> dict[str, str]:
     match status:
         case 401:
             return {"WWW-Authenticate": "Bearer"}
+        case 503 if isinstance(error, errors.LeasingClosed):
+            return {"Retry-After": str(math.ceil(error.wait_ms / 1000))}
         case 503:
             return {"Retry-After": str(RETRY_AFTER_S)}
         case _:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from dispatcher import scripts
 from dispatcher.connection import command
+from dispatcher.errors import LeasingClosed
 from dispatcher.http.backend import Backend, TheBackend
 from dispatcher.http.errors import ErrorBody
 
@@ -42,11 +43,18 @@ async def livez() -> Alive:
 @router.get(
     "/readyz",
     summary="Can it serve calls?",
-    responses={503: {"model": ErrorBody, "description": "The store does not answer"}},
+    responses={503: {"model": ErrorBody, "description": "The store does not answer, or is learning"}},
 )
 async def readyz(backend: TheBackend) -> Ready:
-    """Ask the store, and load the transitions that it does not know, as after its restart."""
-    return Ready(scripts=await _load_scripts(backend))
+    """Ask the store, and load the transitions that it does not know, as after its restart.
+
+    Raises:
+        LeasingClosed: the store is learning which leases exist.
+    """
+    loaded = await _load_scripts(backend)
+    if left_ms := await backend.do(backend.learning.left_ms(), patience_s=READY_PATIENCE_S):
+        raise LeasingClosed(left_ms)
+    return Ready(scripts=loaded)
 
 
 async def _load_scripts(backend: Backend) -> int:

@@ -23,31 +23,40 @@ local function rq_now()
 end
 
 -- The larger token is the newer claim. Never below the clock, so a store that lost its tail issues none twice.
+-- Whoever holds one may hold a lease: the store is not `clean` any more.
 local function mint()
   local last = tonumber(redis.call('GET', ns .. ':fence') or '0')
   local token = math.max(last + 1, now)
   redis.call('SET', ns .. ':fence', int(token))
+  redis.call('DEL', ns .. ':clean')
   return int(token)
 end
 
--- Write RQ's job hash and push its id: a worker calls the function with the id. `front`: before all others.
-local function push(delivery, callable, front)
+-- Write RQ's job hash, for a worker that calls the function with the id: queued, or started where one runs it already.
+local function describe(delivery, callable, status)
   local at = rq_now()
   redis.call('HSET', ns .. ':rq:job:' .. delivery,
     'data', '["' .. callable .. '",null,["' .. delivery .. '"],{}]',
-    'origin', RQ.origin, 'status', 'queued', 'description', delivery,
+    'origin', RQ.origin, 'status', status, 'description', delivery,
     'created_at', at, 'enqueued_at', at, 'started_at', '', 'ended_at', '', 'last_heartbeat', '',
     'worker_name', '', 'group_id', '',
     'success_callback_name', '', 'failure_callback_name', '', 'stopped_callback_name', '',
     'timeout', '-1', 'result_ttl', RQ.result_ttl, 'failure_ttl', RQ.failure_ttl)
+end
+
+-- Hand it to RQ; `front`: before all others.
+local function push(delivery, callable, front)
+  describe(delivery, callable, 'queued')
   redis.call('SADD', ns .. ':rq:queues', ns .. ':rq:queue:' .. RQ.origin)
   redis.call(front and 'LPUSH' or 'RPUSH', ns .. ':rq:queue:' .. RQ.origin, delivery)
 end
 
--- Hand a job to RQ; `front` is for redeliveries, whose upstream job already runs.
+-- Hand a job to RQ; `front` is for redeliveries, whose upstream job already runs. The record keeps the token, so that an
+-- owner whose lease is gone can be told whether it was given back or lost.
 local function hand_off(job, token, front)
   push(job .. '-' .. token, RQ.callable, front)
   redis.call('HINCRBY', job_key(job), 'deliveries', 1)
+  redis.call('HSET', job_key(job), 'token', token)
 end
 
 -- Replace the delivery of a held lease: the old one is told `stale` whenever it speaks again.

@@ -6,6 +6,7 @@ local GRANTS_MAX = 256
 local seed = tonumber(ARGV[1])
 local ttl_ms = tonumber(ARGV[2])
 local grants = 0
+local closed_ms = learning_ms() -- while it is not 0, nothing is granted
 
 -- A rank below n. The first draw is the caller's entropy itself; later ones follow by Park and Miller's generator.
 local function draw(n)
@@ -42,9 +43,11 @@ local function serve_pinned(pool, channel, forced)
     local room, used, streak = capacity(pool, channel)
     job = room and pinned_fit(pool, channel, used)
     local others_turn = streak >= PINNED_STREAK and not forced and redis.call('ZCARD', pending_key(pool)) > 0
-  until not job or others_turn or grants >= GRANTS_MAX
-  -- What this call may not finish, the next dispatch does: the channel is kept for its pinned job meanwhile.
-  if job and grants >= GRANTS_MAX then redis.call('ZADD', ns .. ':due', int(now), pool .. ':' .. channel) end
+  until not job or others_turn or grants >= GRANTS_MAX or closed_ms > 0
+  -- What this call may not do, the next dispatch does: the channel is kept for its pinned job meanwhile.
+  if job and (grants >= GRANTS_MAX or closed_ms > 0) then
+    redis.call('ZADD', ns .. ':due', int(now + closed_ms), pool .. ':' .. channel)
+  end
   refresh(pool, channel)
 end
 
@@ -61,6 +64,7 @@ end
 -- Grant waiting jobs, best first; where one fits nowhere, up to 32 that follow are tried. True: there is more to do.
 local function dispatch(pool)
   local passed = 0
+  if closed_ms > 0 then return false end
   while passed < HEADS_TRIED and redis.call('ZCARD', free_key(pool)) > 0 do
     local job = redis.call('ZRANGE', pending_key(pool), passed, passed)[1]
     if not job then return false end

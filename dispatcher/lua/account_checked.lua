@@ -6,7 +6,7 @@
 --       [9] revive, if rejected: check | operator
 -- Returns {'ok', state of the account now} | {'missing'}
 -- Safe to run twice.
--- needs: record handoff slots refill checks
+-- needs: record handoff slots epoch refill checks
 
 local pool, channel, verdict, reason = ARGV[3], ARGV[4], ARGV[7], ARGV[8]
 local account = account_key(pool, channel)

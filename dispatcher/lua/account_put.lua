@@ -6,7 +6,7 @@
 -- Returns {'created' | 'updated', secret version in force} | {'foreign'}: the channel is another user's
 --       | {'duplicate', channel, pool}: the secret is already on that channel
 -- Safe to run twice.
--- needs: record handoff slots refill checks
+-- needs: record handoff slots epoch refill checks
 
 local pool, channel, digest = ARGV[4], ARGV[5], ARGV[9]
 local owner = redis.call('HGET', ns .. ':channels', channel)

@@ -5,7 +5,7 @@
 -- ARGV  [1] seed  [2] ttl_ms  [3] pool  [4] channel  [5] state: active | paused | draining | disabled  [6] reason
 -- Returns {'ok', state before} | {'missing'}
 -- Safe to run twice.
--- needs: record handoff slots refill checks
+-- needs: record handoff slots epoch refill checks
 
 local pool, channel = ARGV[3], ARGV[4]
 local key = account_key(pool, channel)

@@ -4,7 +4,7 @@
 --       [7] at_once: 1 frees the slot although the upstream still runs the job (the operator chose so)
 -- Returns {'ok', record as a flat list} | {'missing'}
 -- Safe to run twice: a final job answers with its status unchanged.
--- needs: record handoff slots refill
+-- needs: record handoff slots epoch refill
 
 local keep_s, job = ARGV[3], ARGV[4]
 local status, user, pool, pin = fields(job_key(job), 'status', 'user', 'pool', 'pin')

@@ -3,8 +3,9 @@
 -- ARGV  [1] ttl_ms  [2] job  [3] token  [4] execution: RQ's execution id  [5] owner: the worker's name
 -- Returns {'stale'} | {'done'} (the job is final and holds no slot, or is unknown)
 --       | {'start' | 'lookup' | 'adopt' | 'watch' | 'same', lease, record, account, now_ms}; the three are flat lists
+--       | {'wait', ms}: learning; another may hold this very delivery, and has not told yet
 -- Safe to run twice: the same execution is told `same` with the state as it stands.
--- needs: record slots
+-- needs: record slots epoch
 
 local ttl_ms, job, token, execution = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 local NEXT = { R = { 'C', 'start' }, C = { 'C', 'start' }, S = { 'U', 'lookup' }, U = { 'U', 'lookup' },
@@ -19,6 +20,7 @@ if held ~= token or (bound ~= '' and bound ~= execution) then return { 'stale' }
 
 local verdict = 'same'
 if bound == '' then
+  if learning_ms() > 0 then return { 'wait', int(learning_ms()) } end
   local following = NEXT[state]
   verdict = following[2]
   redis.call('HSET', lease_key(job), 'state', following[1], 'execution', execution, 'owner', ARGV[5])

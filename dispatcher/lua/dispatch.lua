@@ -1,9 +1,12 @@
 -- Grant waiting jobs of one pool, and re-admit accounts whose cooling has ended. The safety net behind inline refill.
 -- KEYS  [1] namespace
 -- ARGV  [1] seed  [2] ttl_ms  [3] pool, or '' to only re-admit the due
--- Returns {grants, more: 1 if there is more to do now, next_ms: the earliest due instant or 0}
+-- Returns {grants, more: 1 if there is more to do now, next_ms: the earliest due instant or 0}; while learning nothing
+-- is granted, and next_ms is its end
 -- Safe to run twice: a granted job is not pending any more.
--- needs: record handoff slots refill
+-- needs: record handoff slots epoch refill
+
+if closed_ms > 0 then return { 0, 0, int(now + closed_ms) } end
 
 local more = false
 local due = ns .. ':due'

@@ -7,16 +7,18 @@
 --       [10] never_sent: 1 if the connection was never made (the only way back from U)
 --       [11] cools: '' | said (the upstream is busy) | suspected (our guess): the account cools, see _cooling
 --       [12] cooling_first_ms  [13] cooling_max_ms  [14] suspicion_share_max
+--       [15] state as its owner knows it  [16] the upstream's id as its owner knows it, or ''
 -- Returns {'pending'} | {'failed'} (refused too often, or pinned to an account now deleted)
---       | {'ok', status} (the job was final; its slot is free now) | {'stale'}
+--       | {'ok', status} (the job was final; its slot is free now) | {'stale'} | {'rolled_back'}
 -- Safe to run twice: the second call finds another token, or none.
 -- Invariant: one job makes at most three accounts cool without being asked to; what refused it before may cool again.
--- needs: record handoff slots refill cooling checks
+-- needs: record handoff slots epoch owner refill cooling checks
 
 local keep_s, job, reason = ARGV[3], ARGV[4], ARGV[6]
-local held, state, pool, channel, remote, granted, submitted, version = fields(lease_key(job), 'token', 'state', 'pool',
-  'channel', 'remote', 'granted_ms', 'submitted_ms', 'secret_version')
-if held ~= ARGV[5] or state == 'R' then return { 'stale' } end
+local told = standing(job, ARGV[5], ARGV[15], ARGV[16])
+if told ~= 'ours' then return { told } end
+local state, pool, channel, remote, granted, submitted, version = fields(lease_key(job), 'state', 'pool', 'channel',
+  'remote', 'granted_ms', 'submitted_ms', 'secret_version')
 if state == 'U' and ARGV[10] ~= '1' then return { 'stale' } end
 
 local is_counted = ARGV[7] ~= ''

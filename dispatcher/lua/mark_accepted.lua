@@ -3,14 +3,18 @@
 -- KEYS  [1] namespace
 -- ARGV  [1] ttl_ms  [2] job  [3] token  [4] remote: the upstream's id  [5] claim_ttl_ms
 --       [6] status: started | progress  [7…] fields and values of the record
--- Returns {'ok', state} | {'stale'} | {'claimed', other job} | {'other', remote id held}
+-- Returns {'ok', state} | {'stale'} | {'rolled_back'} | {'claimed', other job} | {'other', remote id held}
+--       | {'wait', ms}: learning, and the id is new here; another job's claim to it may be among what the store lost
 -- Safe to run twice.
--- needs: record slots cooling
+-- needs: record slots cooling epoch owner
 
 local job, remote = ARGV[2], ARGV[4]
-local held, state, pool, channel, known = fields(lease_key(job), 'token', 'state', 'pool', 'channel', 'remote')
-if held ~= ARGV[3] or state == 'R' or state == 'C' then return { 'stale' } end
+local verdict = standing(job, ARGV[3], 'S', '')
+if verdict ~= 'ours' then return { verdict } end
+local state, pool, channel, known = fields(lease_key(job), 'state', 'pool', 'channel', 'remote')
 if known ~= '' and known ~= remote then return { 'other', known } end
+
+if known == '' and learning_ms() > 0 then return { 'wait', int(learning_ms()) } end
 
 local claimed = ns .. ':claimed:' .. pool .. ':' .. remote
 if not redis.call('SET', claimed, job, 'NX', 'PX', ARGV[5]) then

@@ -9,17 +9,20 @@
 --       [9] patience_ms: a longer cooling sends the job back to pending
 --       [10] upstream_user: as whom it will be submitted, or ''; a look-up needs it when the secret has changed since
 --       [11] daily_cap: permissions a UTC day of an account that has no cap of its own; 0 is none
--- Returns {'ok', submitted_ms, account as a flat list} | {'wait', ms} | {'pending', reason} | {'stale'}
+-- Returns {'ok', submitted_ms, account as a flat list} | {'wait', ms} | {'pending', reason}
+--       | {'stale'} | {'rolled_back'}
 -- `pending`: this delivery is over; the job waits again, or failed if it was pinned to an account now deleted.
 -- Safe to run twice: a job in S answers `ok` with its first instant, for half the window.
 -- A draining account finishes what it holds; at its daily cap an account rests until the next UTC day.
--- needs: record handoff slots refill cooling
+-- needs: record handoff slots epoch owner refill cooling
 
 local DAY_MS = 86400000
 local job, token = ARGV[4], ARGV[5]
-local held, state, pool, channel, submitted =
-  fields(lease_key(job), 'token', 'state', 'pool', 'channel', 'submitted_ms')
-if held ~= token then return { 'stale' } end
+local verdict = standing(job, token, 'C', '')
+if verdict ~= 'ours' then return { verdict } end
+-- Even one in S may have been superseded in what the store lost.
+if closed_ms > 0 then return { 'wait', int(closed_ms) } end
+local state, pool, channel, submitted = fields(lease_key(job), 'state', 'pool', 'channel', 'submitted_ms')
 
 local account = account_key(pool, channel)
 -- Only an answer permits to send. One who asks again got none: nothing was sent. Soon after, he is told the same; after a

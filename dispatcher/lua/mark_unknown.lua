@@ -1,16 +1,16 @@
 -- `mark U`: the answer to the submission was lost; it is looked up, never sent again blindly.
 -- KEYS  [1] namespace
 -- ARGV  [1] job  [2] token  [3] seed  [4] cooling_first_ms  [5] cooling_max_ms  [6] suspicion_share_max
--- Returns {'ok', state} | {'stale'}
+-- Returns {'ok', state} | {'stale'} | {'rolled_back'}
 -- Safe to run twice: only S becomes U.
 -- An account that leaves three submissions in a row without an answer cools by suspicion, and again with each that follows
 -- in that row. A dead worker, whose submissions become U elsewhere, says nothing about the account.
--- needs: record slots cooling
+-- needs: record slots cooling epoch owner
 
 local UNKNOWNS_IN_A_ROW = 3
-local held, state, pool, channel, submitted =
-  fields(lease_key(ARGV[1]), 'token', 'state', 'pool', 'channel', 'submitted_ms')
-if held ~= ARGV[2] or state == 'R' or state == 'C' then return { 'stale' } end
+local verdict = standing(ARGV[1], ARGV[2], 'S', '')
+if verdict ~= 'ours' then return { verdict } end
+local state, pool, channel, submitted = fields(lease_key(ARGV[1]), 'state', 'pool', 'channel', 'submitted_ms')
 if state ~= 'S' then return { 'ok', state } end
 redis.call('HSET', lease_key(ARGV[1]), 'state', 'U')
 record(ARGV[1], 'unknown')

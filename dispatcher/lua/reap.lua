@@ -3,8 +3,11 @@
 -- KEYS  [1] namespace
 -- ARGV  [1] seed  [2] ttl_ms  [3] keep_s  [4] strike_ms  [5] redeliveries_max  [6] hold_ms  [7] grace_ms
 -- Returns {redelivered, ended, forced, more: 1 if there is more to do now}
+-- While learning nobody is taken for dead: an owner may not have found the server yet.
 -- Safe to run twice.
--- needs: record handoff slots refill
+-- needs: record handoff slots epoch refill
+
+if closed_ms > 0 then return { 0, 0, 0, 0 } end
 
 local keep_s, strike_ms, hold_ms, grace_ms = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local BATCH = 128

@@ -2,21 +2,21 @@
 -- KEYS  [1] namespace
 -- ARGV  [1] seed  [2] ttl_ms  [3] keep_s  [4] job  [5] token
 --       [6] status: completed | failed | moderated  [7] running: 1 if the upstream may still run it (the slot stays
---       held, state D)  [8] hold_ms after the lease's deadline  [9…] fields and values of the record
--- Returns {'ok', status on record} | {'stale'}
+--       held, state D)  [8] hold_ms after the lease's deadline
+--       [9] state as its owner knows it  [10…] fields and values of the record
+-- Returns {'ok', status on record} | {'stale'} | {'rolled_back'}
 -- Safe to run twice: the token that settled the job is kept on its record.
--- needs: record handoff slots refill cooling
+-- needs: record handoff slots epoch owner refill cooling
 
 local keep_s, job, token, status = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local held, state, pool, channel, deadline, submitted =
-  fields(lease_key(job), 'token', 'state', 'pool', 'channel', 'deadline_ms', 'submitted_ms')
+local verdict = standing(job, token, ARGV[9], '')
+local state, pool, channel, deadline, submitted =
+  fields(lease_key(job), 'state', 'pool', 'channel', 'deadline_ms', 'submitted_ms')
 local on_record, settled_by = fields(job_key(job), 'status', 'settled_by')
-if held ~= token or state == 'R' then
-  return settled_by == token and { 'ok', on_record } or { 'stale' }
-end
+if verdict ~= 'ours' then return settled_by == token and { 'ok', on_record } or { verdict } end
 
 local changes = {}
-for index = 9, #ARGV do changes[#changes + 1] = ARGV[index] end
+for index = 10, #ARGV do changes[#changes + 1] = ARGV[index] end
 finish(job, 'settled ' .. status, status, keep_s, changes)
 if state == 'S' then answered(pool, channel) end
 if status == 'completed' then succeeded(pool, channel, tonumber(submitted) or 0) end

@@ -11,8 +11,9 @@
 --       | refuse only, and nothing is stored: {'full', {jobs that run, about 256 at most}}
 --       | {'throttled', ms until the first cooling ends}: every account with room is cooling
 --       | {'unusable'}: no account is active
+--       | {'learning', ms until it ends}: nothing is granted meanwhile
 -- Safe to run twice: a known id answers `exists`.
--- needs: record handoff slots refill refusal
+-- needs: record handoff slots epoch refill refusal
 
 local keep_s, mode, job, pool, user = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local pin, deadline_ms, max_wait_ms = ARGV[9], tonumber(ARGV[11]), tonumber(ARGV[12])
@@ -41,7 +42,7 @@ local first_check = (expires > 0 and wait_until > 0) and math.min(expires, wait_
 local record_fields = { 'id', job, 'pool', pool, 'user', user, 'priority', ARGV[8], 'pin', pin, 'limit', ARGV[10],
   'score', score, 'status', 'created', 'channel', pin, 'created_ms', int(now), 'updated_ms', int(now),
   'deadline_ms', int(expires), 'pending_deadline_ms', int(first_check),
-  'deliveries', 0, 'requeues', 0, 'attempts', 0, 'redeliveries', 0, 'history', int(now) .. ' accepted\n' }
+  'token', 0, 'deliveries', 0, 'requeues', 0, 'attempts', 0, 'redeliveries', 0, 'history', int(now) .. ' accepted\n' }
 for index = 16, #ARGV do record_fields[#record_fields + 1] = ARGV[index] end
 redis.call('HSET', job_key(job), unpack(record_fields))
 redis.call('ZADD', ns .. ':jobs:' .. user, int(now), job)
@@ -58,6 +59,7 @@ if not leased and mode == 'refuse' then
   redis.call('ZREM', ns .. ':jobs:' .. user .. ':created', job)
   redis.call('ZREM', ns .. ':deadlines', job)
   redis.call('DEL', job_key(job))
+  if learning_ms() > 0 then return { 'learning', int(learning_ms()) } end
   return refusal(pool, pin, tonumber(ARGV[10]))
 end
 

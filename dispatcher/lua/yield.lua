@@ -1,18 +1,22 @@
 -- A worker that stops hands its deliveries to whoever takes them next. One in S stays until its request is answered.
 -- KEYS  [1] namespace
--- ARGV  [1] ttl_ms  [2…] job and token, alternating, at most 256 pairs
--- Returns a list, in order: 'ok' | 'later' (in S) | 'stale'
+-- ARGV  [1] ttl_ms  [2…] job, token, state and the upstream's id or '', as the owner knows them; at most 256 times four
+-- Returns a list, in order: 'ok' | 'later' (in S) | 'stale' | 'rolled_back' (re-assert first)
+--       | 'learning': nothing was done; who stops leaves the lease to the reaper
 -- Safe to run twice: the second call finds a newer token.
--- needs: record handoff
+-- needs: record handoff slots epoch owner
 
 local verdicts = {}
-for index = 2, #ARGV, 2 do
-  local job = ARGV[index]
-  local token, state = fields(lease_key(job), 'token', 'state')
-  if token ~= ARGV[index + 1] or state == 'R' then
-    verdicts[#verdicts + 1] = 'stale'
+for index = 2, #ARGV, 4 do
+  local job, token = ARGV[index], ARGV[index + 1]
+  local verdict = standing(job, token, ARGV[index + 2], ARGV[index + 3])
+  local state = verdict == 'ours' and redis.call('HGET', lease_key(job), 'state')
+  if not state then
+    verdicts[#verdicts + 1] = verdict
   elseif state == 'S' then
     verdicts[#verdicts + 1] = 'later'
+  elseif learning_ms() > 0 then
+    verdicts[#verdicts + 1] = 'learning'
   else
     redeliver(job, token, state == 'C' and 'R' or state, tonumber(ARGV[1]), 'yielded')
     verdicts[#verdicts + 1] = 'ok'

@@ -20,6 +20,7 @@ from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailable
 from dispatcher.http.app import create_app
 from dispatcher.http.backend import Backend
 from dispatcher.http.errors import STATUSES
+from dispatcher.learning import Learning
 from dispatcher.settings import Settings
 from tests.support.api import ACCOUNTS, CHANNEL, account_body, discord_token, new_key_text
 from tests.support.ports import free_port
@@ -101,6 +102,20 @@ async def test_readiness_loads_the_scripts_that_the_store_lost(stranger: httpx.A
     assert all(store.client.script_exists(*(scripts.script(name).sha for name in scripts.names())))
 
 
+async def test_while_the_store_learns_it_is_not_ready_and_says_for_how_long(
+    stranger: httpx.AsyncClient, store: Store
+) -> None:
+    store.client.set(store.keys.of("learning"), "the server changed", px=60_000)
+
+    answer = await stranger.get("/readyz")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, 503)
+    assert "learns which leases exist" in answer.json()["error"]
+    assert 0 < int(answer.headers["retry-after"]) <= 60
+    store.client.delete(store.keys.of("learning"))
+    assert (await stranger.get("/readyz")).status_code == 200
+
+
 @pytest.fixture
 def lost_store(tmp_path: Path) -> Settings:
     """Settings of a store that was there and is away."""
@@ -130,7 +145,9 @@ async def test_while_the_store_is_away_every_call_says_so_and_the_process_lives(
 async def test_a_store_that_is_silent_counts_as_away(settings: Settings, accounts: Accounts) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         store = open_async_store(f"redis://127.0.0.1:{silent.getsockname()[1]}/0", settings.namespace)
-        backend = Backend(store=store, accounts=accounts, access=Access(settings), patience_s=0.05)
+        backend = Backend(
+            store=store, accounts=accounts, access=Access(settings), learning=Learning(settings), patience_s=0.05
+        )
 
         with pytest.raises(StoreUnavailable, match="no answer in time"):
             await backend.do(command("PING", read=str))

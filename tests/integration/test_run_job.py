@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dispatcher.connection import AsyncStore, Store, command, open_async_store
+from dispatcher.connection import AsyncStore, Call, Store, command, open_async_store
 from dispatcher.errors import StoreReplyError
 from dispatcher.handoff import QUEUE, DeliveryId
 from dispatcher.jobs import Jobs
@@ -431,8 +431,8 @@ async def test_a_renewal_that_meets_a_job_just_settled_takes_nothing_from_it(
 ) -> None:
     conclude = DeliveryLedger.conclude
 
-    async def overlapped(ledger: DeliveryLedger, outcome: Outcome) -> str:
-        status = await conclude(ledger, outcome)
+    async def overlapped(ledger: DeliveryLedger, conclusion: Call[str]) -> str:
+        status = await conclude(ledger, conclusion)
         desk.renewal.give_up(ledger.lease.delivery)
         await asyncio.sleep(0)
         return status

@@ -21,6 +21,8 @@ from dispatcher.connection import AsyncStore, Store, open_async_store
 from dispatcher.embedded import EmbeddedStore
 from dispatcher.errors import StoreUnavailable
 from dispatcher.jobs import Jobs
+from dispatcher.learner import Learner
+from dispatcher.learning import Learning
 from dispatcher.loop import Loop
 from dispatcher.models import CreateSingle, Job
 from dispatcher.options import Options
@@ -61,6 +63,44 @@ def cool(store: Store, *, until_ms: int) -> None:
 async def until(claim: Callable[[], bool]) -> None:
     while not claim():  # noqa: ASYNC110 (what is waited for is in the store, or in another task's hands)
         await asyncio.sleep(0.01)
+
+
+async def test_a_window_is_logged_once_when_it_opens_and_once_when_it_has_closed(
+    store: Store, async_store: AsyncStore, settings: Settings
+) -> None:
+    learner = Learner(async_store, Learning(settings.model_copy(update={"learning_s": 60})))
+    with capture_logs() as before:
+        await learner.step()
+    assert (before, store.client.get(store.keys.of("learning_ms"))) == ([], "60000")
+
+    store.client.set(store.keys.of("learning"), "the server changed", px=60_000)
+    with capture_logs() as opened:
+        await learner.step()
+        await learner.step()
+    store.client.delete(store.keys.of("learning"))
+    with capture_logs() as ended:
+        await learner.step()
+        await learner.step()
+
+    assert [(line["event"], line["reason"]) for line in opened] == [("learning opened", "the server changed")]
+    assert 0 < opened[0]["left_ms"] <= 60_000
+    assert [(line["event"], line["reason"]) for line in ended] == [("learning ended", "the server changed")]
+
+
+async def test_while_the_store_learns_the_refiller_wakes_at_its_end(
+    store: Store, async_store: AsyncStore, settings: Settings
+) -> None:
+    add_account(store, settings)
+    store.client.set(store.keys.of("learning"), "the server changed", px=100)
+    job = submit(store, settings)
+    refiller = Refiller(async_store, Slots(settings))
+
+    await refiller.step()
+
+    assert 0 <= refiller.interval() <= 0.1
+    await until(lambda: not store.client.exists(store.keys.of("learning")))
+    await refiller.step()
+    assert store.client.exists(store.keys.lease(job.id))
 
 
 async def test_an_account_whose_cooling_is_over_is_used_again(

@@ -97,6 +97,23 @@ def test_what_ends_while_the_store_is_away_is_written_once_when_it_is_back(durab
     rq.client.close()
 
 
+@pytest.mark.parametrize("lost", ["its hash", "all books"])
+def test_a_delivery_of_which_rq_knows_nothing_any_more_ends_and_the_worker_goes_on(rq: RQ, lost: str) -> None:
+    with rq.worker("--worker-beat-s", "0.05") as worker:
+        rq.hand_off("hold1")
+        eventually(lambda: rq.started() and rq.running)
+        pattern = f"{rq.prefix}:job:*" if lost == "its hash" else f"{rq.prefix}:*"
+        rq.client.delete(*rq.client.scan_iter(pattern))
+
+        rq.release()
+        rq.hand_off("quick1")
+
+        eventually(lambda: "quick1-1" in rq.finished and not rq.running)
+        eventually(lambda: rq.finished == ["hold1-1", "quick1-1"] or "hold1-1" in rq.finished)
+        worker.terminate()
+        assert worker.wait(20) == 0
+
+
 def test_a_worker_stops_though_the_store_is_away(durable: DurableStore) -> None:
     rq = RQ(durable.redis_url, "{durable}")
     with rq.worker() as worker:

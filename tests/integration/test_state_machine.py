@@ -280,7 +280,8 @@ class Lifecycles(RuleBasedStateMachine):
 
     def renew(self, worker: Worker) -> None:
         held = self.holds(worker)
-        assert self.fleet.run("renew", self.fleet.times.ttl_ms, worker.job, worker.token) == ["ok" if held else "lost"]
+        known = (worker.job, worker.token, worker.state, "")
+        assert self.fleet.run("renew", self.fleet.times.ttl_ms, *known) == ["ok" if held else "lost"]
 
     def ended_upstream(self, worker: Worker) -> None:
         self.workers.remove(worker)
@@ -320,7 +321,7 @@ class Lifecycles(RuleBasedStateMachine):
 
     def stop_gracefully(self, worker: Worker) -> None:
         held, state = self.holds(worker), self.fleet.state(worker.job)
-        told = self.fleet.run("yield", self.fleet.times.ttl_ms, worker.job, worker.token)
+        told = self.fleet.run("yield", self.fleet.times.ttl_ms, worker.job, worker.token, worker.state, "")
         assert told == ["stale" if not held else "later" if state == "S" else "ok"]
         if told != ["later"]:
             self.workers.remove(worker)

@@ -153,17 +153,24 @@ class Fleet:
 
     def renew(self, *jobs: str) -> Any:
         """Extend the jobs' current leases."""
-        return self.run("renew", self.times.ttl_ms, *(part for job in jobs for part in (job, self.token(job))))
+        return self.run("renew", self.times.ttl_ms, *self.known(*jobs))
 
     def settle(
-        self, job: str, status: str = "completed", *, running: bool = False, token: str | None = None, **fields: str
+        self,
+        job: str,
+        status: str = "completed",
+        *,
+        running: bool = False,
+        token: str | None = None,
+        known: str = "C",
+        **fields: str,
     ) -> Any:
-        """Record an outcome; ``running``: the upstream may still run the job."""
+        """Record an outcome; ``running``: the upstream may still run the job; ``known``: the state its owner knows."""
         flat = [part for pair in fields.items() for part in pair]
         return self.run(
             "settle",
             *(self.seed(), self.times.ttl_ms, KEEP_S, job, token or self.token(job)),
-            *(status, int(running), self.times.hold_ms, *flat),
+            *(status, int(running), self.times.hold_ms, known, *flat),
         )
 
     def handback(
@@ -177,13 +184,19 @@ class Fleet:
         disable: bool | str = False,
         never_sent: bool = False,
         token: str | None = None,
+        known: str = "C",
+        remote: str = "",
     ) -> Any:
-        """Return a refused job; ``cool_ms`` is what the upstream asked for, ``cools`` why else the account cools."""
+        """Return a refused job.
+
+        ``cool_ms`` is what the upstream asked for, ``cools`` why else the account cools; ``known`` and ``remote`` are
+        state and upstream's id as the owner knows them.
+        """
         return self.run(
             "handback",
             *(self.seed(), self.times.ttl_ms, KEEP_S, job, token or self.token(job), reason),
             *(requeues_max, cool_ms, "check" if disable is True else disable or "", int(never_sent)),
-            *(cools, *self._cooling),
+            *(cools, *self._cooling, known, remote),
         )
 
     @property
@@ -208,7 +221,15 @@ class Fleet:
 
     def yield_(self, *jobs: str) -> Any:
         """Hand the jobs' current deliveries to other workers."""
-        return self.run("yield", self.times.ttl_ms, *(part for job in jobs for part in (job, self.token(job))))
+        return self.run("yield", self.times.ttl_ms, *self.known(*jobs))
+
+    def known(self, *jobs: str) -> list[str]:
+        """What the jobs' owners know, as the store has it: job, token, state and the upstream's id of each."""
+        return [
+            part
+            for job in jobs
+            for part in (job, self.token(job), self.lease(job).get("state", "C"), self.lease(job).get("remote", ""))
+        ]
 
     def reap(self, *, redeliveries_max: int = 5) -> Any:
         """Sweep once."""
@@ -344,6 +365,10 @@ class Fleet:
         """A member's score in one of our sorted sets; None if it is not in it."""
         found = self.store.client.zscore(self.key(*parts), member)
         return None if found is None else int(found)
+
+    def learning(self) -> str:
+        """Why nothing is granted now; '' where the window is closed."""
+        return str(self.store.client.get(self.key("learning")) or "")
 
     def queue(self) -> list[str]:
         """RQ's waiting deliveries, next one first."""

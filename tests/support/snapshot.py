@@ -212,7 +212,9 @@ def _free(world: World) -> Iterator[str]:
 
 
 def _idle(world: World) -> Iterator[str]:
-    """No job waits while a slot is free for it."""
+    """No job waits while a slot is free for it, unless the store is learning."""
+    if "learning" in world.seen.values:
+        return
     for name in world.seen.under("pending"):
         pool, pin = (name, "") if name.count(":") == 1 else split_member(name)
         channels = [pin] if pin else [channel for own, channel in world.accounts if own == pool]

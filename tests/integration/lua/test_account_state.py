@@ -109,13 +109,13 @@ def change(fleet: Fleet, what: str) -> None:
 @pytest.mark.parametrize("state", STATES)
 def test_no_change_of_an_account_touches_a_job_that_holds_a_slot(fleet: Fleet, state: str, what: str) -> None:
     fleet.put("c1", 2)
-    token = fleet.bring("j1", state)
+    fleet.bring("j1", state)
     lease, record = fleet.lease("j1"), fleet.record("j1")
 
     change(fleet, what)
 
     assert (fleet.lease("j1"), fleet.record("j1"), fleet.used("c1")) == (lease, record, ["j1"])
-    assert fleet.run("renew", fleet.times.ttl_ms, "j1", token) == ["ok"]
+    assert fleet.renew("j1") == ["ok"]
 
 
 @pytest.mark.parametrize("what", CHANGES)
@@ -165,7 +165,7 @@ def test_the_gate_meets_the_change_in_a_claimed_job_and_in_no_other(fleet: Fleet
         assert (fleet.state("j1"), fleet.record("j1")["requeues"]) == ("P" if what in GATE else "S", "0")
         assert what in GATE or reply[0] == "ok"
     else:
-        assert reply[0] == ("ok" if state == "S" else "stale")
+        assert reply[0] == {"S": "ok", "R": "rolled_back"}.get(state, "stale")
         assert fleet.state("j1") == state
 
 

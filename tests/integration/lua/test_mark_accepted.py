@@ -82,13 +82,12 @@ def test_a_draining_job_keeps_draining_and_takes_its_id(fleet: Fleet) -> None:
     fleet.again_changes_nothing()
 
 
-@pytest.mark.parametrize("state", ["R", "C", "F"])
-def test_what_was_never_submitted_or_is_over_is_stale(fleet: Fleet, state: str) -> None:
+def test_what_is_over_is_stale(fleet: Fleet) -> None:
     fleet.put("c1")
-    token = fleet.bring("j1", state)
+    token = fleet.bring("j1", "F")
 
     assert fleet.mark_accepted("j1", "r1", token=token) == ["stale"]
-    assert fleet.state("j1") == state
+    assert fleet.state("j1") == "F"
     fleet.again_changes_nothing()
 
 

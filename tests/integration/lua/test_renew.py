@@ -27,7 +27,7 @@ def test_a_lease_that_is_gone_is_lost_and_not_created_again(fleet: Fleet) -> Non
     fleet.put("c1")
     token = fleet.bring("j1", "F")
 
-    assert fleet.run("renew", 15_000, "j1", token) == ["lost"]
+    assert fleet.run("renew", 15_000, "j1", token, "A", "remote-j1") == ["lost"]
     assert (fleet.lease("j1"), fleet.score("j1", "expiry")) == ({}, None)
 
 
@@ -46,16 +46,18 @@ def test_an_old_token_is_lost_and_extends_nothing(fleet: Fleet) -> None:
     fleet.yield_("j1")
     fleet.expire("j1")
 
-    assert fleet.run("renew", 15_000, "j1", old) == ["lost"]
+    assert fleet.run("renew", 15_000, "j1", old, "A", "remote-j1") == ["lost"]
     assert fleet.score("j1", "expiry") == PAST_MS
 
 
 def test_verdicts_come_in_the_order_of_the_questions(fleet: Fleet) -> None:
     fleet.put("c1", 3)
-    tokens = {job: fleet.bring(job, "A") for job in ("j1", "j2", "j3")}
+    for job in ("j1", "j2", "j3"):
+        fleet.bring(job, "A")
+    known = fleet.known("j1", "j2", "j3")
     fleet.settle("j2")
 
-    assert fleet.run("renew", 15_000, *(part for pair in tokens.items() for part in pair)) == ["ok", "lost", "ok"]
+    assert fleet.run("renew", 15_000, *known) == ["ok", "lost", "ok"]
 
 
 def test_no_question_no_verdict(fleet: Fleet) -> None:

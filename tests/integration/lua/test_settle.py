@@ -81,14 +81,6 @@ def test_an_old_token_ends_nothing(fleet: Fleet) -> None:
     fleet.again_changes_nothing()
 
 
-def test_a_delivery_that_nobody_took_up_cannot_end(fleet: Fleet) -> None:
-    fleet.put("c1")
-    fleet.bring("j1", "R")
-
-    assert fleet.settle("j1") == ["stale"]
-    assert fleet.state("j1") == "R"
-
-
 def test_a_cancelled_jobs_owner_is_stale_once_the_slot_is_free(fleet: Fleet) -> None:
     fleet.put("c1")
     token = fleet.bring("j1", "C")
