@@ -23,6 +23,7 @@ from dispatcher.cli.place import RUNNING_FILE
 from dispatcher.connection import check_server, command, open_store
 from dispatcher.embedded import EmbeddedStore
 from dispatcher.errors import StoreUnavailable
+from dispatcher.learning import Learning
 from dispatcher.lifeline import Lifeline
 from dispatcher.log import get_logger
 from dispatcher.plan import carry_out
@@ -256,8 +257,23 @@ class Fleet:
             stop_all([self.simulator], patience_s=STOP_PATIENCE_S, is_hurried=is_hurried)
         self.lifeline.close()
         if self.store is not None:
+            self._leave_clean(self.store)
             self.store.stop()
         log.info("all stopped")
+
+    def _leave_clean(self, embedded: EmbeddedStore) -> None:
+        """Spare the next start its learning, if no lease is out now that all who hold any have stopped."""
+        if self.settings.redis_url is None or not embedded.is_alive():
+            return
+        store = open_store(self.settings.redis_url, self.settings.namespace)
+        try:
+            is_clean = store.do(Learning(self.settings).leave_clean())
+        except StoreUnavailable as error:
+            log.warning("store not left clean; its next start opens a learning window", reason=str(error))
+        else:
+            log.info("store left", clean=is_clean)
+        finally:
+            store.close()
 
 
 def read_token(path: Path) -> SecretStr | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -21,7 +22,7 @@ from dispatcher.settings import Settings
 from tests.support.api import new_key_text
 from tests.support.cli import Cli
 from tests.support.ports import free_port
-from tests.support.up import Up, command_line, processes_of, until
+from tests.support.up import DEMO, Up, command_line, processes_of, until
 
 CHANNEL = "1197013797467074001"
 
@@ -276,8 +277,40 @@ def test_children_that_die_are_started_again_and_the_address_stays(tmp_path: Pat
         until(lambda: _is_ready(up), "the API at its old address")
 
 
+def test_a_stop_in_order_with_nothing_running_leaves_no_window_to_the_next_start(tmp_path: Path) -> None:
+    state_dir = tmp_path / "state"
+    with Up(state_dir, "--port", "0") as up:
+        up.register(CHANNEL)
+        assert _is_ready(up)
+        assert up.stop() == 0
+    assert '"clean": true' in up.log.read_text()
+
+    with Up(state_dir, "--port", "0") as again:
+        again.register(CHANNEL)
+        assert _is_ready(again)
+        os.kill(again.child("valkey-server"), signal.SIGKILL)
+        until(lambda: "learning opened" in again.log.read_text(), "a window after a kill")
+        assert not _is_ready(again)
+
+
+def test_a_stop_with_a_job_running_leaves_a_window_to_the_next_start(tmp_path: Path) -> None:
+    state_dir = tmp_path / "state"
+    with Up(state_dir, "--port", "0", "--simulator", **DEMO) as up:
+        up.register(CHANNEL)
+        prompt = "a calm sea [[sim seconds=60]]"
+        job = json.loads(up.run("job", "submit", prompt, "--style", "Anime", "--json").stdout)
+        until(lambda: '"started"' in up.run("job", "show", job["id"], "--json").stdout, "the job upstream")
+        assert up.stop() == 0
+    assert '"clean": false' in up.log.read_text()
+
+    with Up(state_dir, "--port", "0", "--workers", "0") as again:
+        again.ready()
+        until(lambda: "learning opened" in again.log.read_text(), "a window")
+
+
 def test_a_store_that_dies_is_started_again_with_its_data(tmp_path: Path) -> None:
-    with Up(tmp_path / "state", "--port", "0") as up:
+    quick = {"DISPATCHER_HEARTBEAT_S": "1", "DISPATCHER_LEARNING_S": "2"}
+    with Up(tmp_path / "state", "--port", "0", **quick) as up:
         up.register(CHANNEL)
         os.kill(up.child("valkey-server"), signal.SIGKILL)
 
