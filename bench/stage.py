@@ -110,17 +110,18 @@ class Stage:
 
 
 @contextmanager
-def stage(folder: Path, settings: Mapping[str, Any] | None = None) -> Iterator[Stage]:
+def stage(folder: Path, settings: Mapping[str, Any] | None = None, *, redis_url: str | None = None) -> Iterator[Stage]:
     """Set a stage in ``folder``: an empty server and a simulator; roles are started by the caller.
 
     Args:
         folder: for the store's files and the logs.
         settings: settings that differ from their defaults.
+        redis_url: a server of the caller's own, to break it.
     """
     key = base64.b64encode(secrets.token_bytes(32)).decode()
     given = {"min_interval_ms": 0, **(settings or {}), "secret_keys": f"k1:{key}", "state_dir": str(folder)}
-    embedded = EmbeddedStore(folder)
-    url = embedded.start()
+    embedded = None if redis_url else EmbeddedStore(folder)
+    url = embedded.start() if embedded else str(redis_url)
     try:
         with running() as simulator_url:
             given |= {"redis_url": url, "discord_api_url": f"{simulator_url}/api/v9"}
@@ -138,4 +139,5 @@ def stage(folder: Path, settings: Mapping[str, Any] | None = None) -> Iterator[S
                 built.stop()
                 store.close()
     finally:
-        embedded.stop()
+        if embedded:
+            embedded.stop()
