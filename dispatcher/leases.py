@@ -48,6 +48,8 @@ class Lease:
     deadline_ms: int | None = None
     upstream_user: str | None = None
     """As whom it was submitted."""
+    upstream_ms: int | None = None
+    """When it was submitted, by the upstream's own clock."""
     secret_version: str | None = None
     execution: str = ""
     owner: str = ""
@@ -65,6 +67,7 @@ class Lease:
             submitted_ms=int(lease["submitted_ms"]) if lease.get("submitted_ms") else None,
             deadline_ms=int(lease["deadline_ms"]) if lease.get("deadline_ms") else None,
             upstream_user=lease.get("upstream_user") or None,
+            upstream_ms=int(lease["upstream_ms"]) if lease.get("upstream_ms") else None,
             secret_version=lease.get("secret_version") or None,
             execution=lease.get("execution", ""),
             owner=lease.get("owner", ""),
@@ -84,6 +87,7 @@ class Lease:
             "deadline_ms": self.deadline_ms,
             "secret_version": self.secret_version,
             "upstream_user": self.upstream_user,
+            "upstream_ms": self.upstream_ms,
             "remote": self.remote_id,
         }
         return {name: value for name, value in told.items() if value is not None}

@@ -85,7 +85,9 @@ class Slots:
 
         return Call("claim", (self.ttl_ms, delivery.job_id, delivery.token, execution, owner), read)
 
-    def mark_submitting(self, lease: Lease, *, upstream_user: str = "") -> Call[Permit | NotYet | Returned]:
+    def mark_submitting(
+        self, lease: Lease, *, upstream_user: str = "", upstream_ms: int | None = None
+    ) -> Call[Permit | NotYet | Returned]:
         """Ask the gate for the permission to submit, as this user of the upstream.
 
         Raises (when the reply is read):
@@ -102,6 +104,7 @@ class Slots:
             COOLING_PATIENCE_MS,
             upstream_user,
             self.settings.daily_cap,
+            "" if upstream_ms is None else upstream_ms,
         )
 
         def read(reply: Any) -> Permit | NotYet | Returned:

@@ -85,16 +85,16 @@ class DeliveryLedger:
         """Lease and record as they stand after the last transition; from any thread."""
         return self._holding
 
-    async def submitting(self, *, upstream_user: str = "") -> Permit:
+    async def submitting(self, *, upstream_user: str = "", upstream_clock: Callable[[], int] | None = None) -> Permit:
         """Wait at the gate; see :meth:`workers.upstream.Ledger.submitting`."""
         self._leave = await self._gates.enter(self.lease)
         while True:
             self._close_door = await self._gates.pass_door(self.lease)
-            asked_s = time.monotonic()
-            verdict = await self._say(lambda: self._slots.mark_submitting(self.lease, upstream_user=upstream_user))
+            asked_s, upstream_ms = time.monotonic(), upstream_clock() if upstream_clock else None
+            verdict = await self._gate(upstream_user, upstream_ms)
             match verdict:
                 case Permit():
-                    self._submitted(verdict, upstream_user)
+                    self._submitted(verdict, upstream_user, upstream_ms)
                     return replace(verdict, asked_s=asked_s)
                 case NotYet(wait_ms):
                     self.sent()
@@ -210,13 +210,19 @@ class DeliveryLedger:
                 return verdict
             await nap(verdict.wait_ms)
 
-    def _submitted(self, permit: Permit, upstream_user: str) -> None:
+    async def _gate(self, upstream_user: str, upstream_ms: int | None) -> Permit | NotYet | Returned:
+        return await self._say(
+            lambda: self._slots.mark_submitting(self.lease, upstream_user=upstream_user, upstream_ms=upstream_ms)
+        )
+
+    def _submitted(self, permit: Permit, upstream_user: str, upstream_ms: int | None) -> None:
         lease = self.lease.in_state(
             "S",
             submitted_ms=permit.submitted_ms,
             deadline_ms=permit.submitted_ms + int(self._slots.settings.hard_deadline_s * 1000),
             secret_version=permit.account.secret_version,
             upstream_user=upstream_user or None,
+            upstream_ms=upstream_ms,
         )
         attempts = int(self._holding.record.get("attempts") or 0) + 1
         self._holding = self._holding.later(lease, attempts=attempts)

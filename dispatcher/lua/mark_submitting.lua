@@ -9,6 +9,7 @@
 --       [9] patience_ms: a longer cooling sends the job back to pending
 --       [10] upstream_user: as whom it will be submitted, or ''; a look-up needs it when the secret has changed since
 --       [11] daily_cap: permissions a UTC day of an account that has no cap of its own; 0 is none
+--       [12] upstream_ms: now by the upstream's own clock, or ''; a look-up compares it with the upstream's instants
 -- Returns {'ok', submitted_ms, account as a flat list} | {'wait', ms} | {'pending', reason}
 --       | {'stale'} | {'rolled_back'}
 -- `pending`: this delivery is over; the job waits again, or failed if it was pinned to an account now deleted.
@@ -70,6 +71,7 @@ local deadline = tonumber(redis.call('HGET', job_key(job), 'deadline_ms') or '0'
 local hard = now + tonumber(ARGV[6])
 redis.call('HSET', lease_key(job), 'state', 'S', 'submitted_ms', int(now), 'deadline_ms', int(hard),
   'secret_version', redis.call('HGET', account, 'secret_version') or '', 'upstream_user', ARGV[10])
+if ARGV[12] ~= '' then redis.call('HSET', lease_key(job), 'upstream_ms', ARGV[12]) end
 extend(job, ttl_ms)
 redis.call('ZADD', ns .. ':deadlines', int(deadline > 0 and math.min(deadline, hard) or hard), job)
 redis.call('HINCRBY', job_key(job), 'attempts', 1)

@@ -36,7 +36,7 @@ from workers.ledger import Gates
 from workers.renewal import Renewal
 from workers.upstream import Ledger, Outcome, Verdict
 from workers.upstream.discord import Discord
-from workers.upstream.discord.clock import ClockGap
+from workers.upstream.discord.clock import UpstreamClock
 from workers.upstream.discord.rest import Rest
 from workers.upstream.wire import Wire
 
@@ -116,7 +116,7 @@ async def test_an_archived_thread_can_be_read_and_not_be_used(archived: bool) ->
         return httpx.Response(200, json=told)
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        rest = Rest("http://discord.invalid/api/v9", Wire("discord", http), ClockGap())
+        rest = Rest("http://discord.invalid/api/v9", Wire("discord", http), UpstreamClock())
         if archived:
             with pytest.raises(AccountRejected, match="archived"):
                 await rest.open_channel("a-token", "5")

@@ -197,6 +197,7 @@ MUTANTS: list[Mutant] = [
         ("now - tonumber(submitted) >= tonumber(ARGV[8]) / 2", "false", "a late permission lets two be unanswered"),
         ("if standing ~= 'active' and", "if standing == '' and", "a stopped account is submitted to"),
         (" and standing ~= 'draining' then", " then", "a draining account does not finish"),
+        ("'upstream_ms', ARGV[12]", "'upstream_ms', submitted", "a look-up compares two clocks"),
         ("permitted >= cap", "permitted > cap", "one more than the day's cap"),
         ("(today + 1) * DAY_MS", "today * DAY_MS", "at its cap it is granted again at once"),
         ("tonumber(day) == today and", "", "yesterday counts today"),

@@ -135,7 +135,7 @@ class Fleet:
             "mark_submitting",
             *(self.seed(), self.times.ttl_ms, KEEP_S, job, token or self.token(job)),
             *(given[name] for name in _GATE[:4]),
-            *("user-7", given["daily_cap"]),
+            *("user-7", given["daily_cap"], 1_700_000_000_123),
         )
 
     def mark_accepted(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -70,7 +71,7 @@ class MemoryLedger:
         self.is_lost = False
         self.start_delay_s = start_delay_s
         self.redis_ahead_ms = 0
-        self.claimed_ms, self.asked_s = now_ms(), time.monotonic()
+        """What its clock was off by when the submission was permitted; it may step at any time."""
         self.account_at_permit = account
         self._gates = gates
         self._lease = Lease(DeliveryId(self.job.id, 1), "1:discord", account.channel, "C")
@@ -80,13 +81,14 @@ class MemoryLedger:
     def lease(self) -> Lease:
         return self._lease
 
-    async def submitting(self, *, upstream_user: str = "") -> Permit:
+    async def submitting(self, *, upstream_user: str = "", upstream_clock: Callable[[], int] | None = None) -> Permit:
         self._check()
         await self._gates.locks[self.account.channel].acquire()
         self._holds_gate = True
         permit = Permit(now_ms() + self.redis_ahead_ms, self.account_at_permit, time.monotonic() - self.start_delay_s)
         self._enter("S", submitted_ms=permit.submitted_ms)
-        self._lease = replace(self._lease, upstream_user=upstream_user or None)
+        told_ms = upstream_clock() if upstream_clock else None
+        self._lease = replace(self._lease, upstream_user=upstream_user or None, upstream_ms=told_ms)
         return permit
 
     def sent(self) -> None:
@@ -132,7 +134,6 @@ class MemoryLedger:
         steps: dict[LeaseState, Step] = {"C": "start", "U": "lookup", "A": "adopt", "D": "watch"}
         successor.step = steps[state]
         successor.is_lost = False
-        successor.claimed_ms, successor.asked_s = now_ms() + self.redis_ahead_ms, time.monotonic()
         successor.events, successor.shown = [], []
         successor._lease = replace(self._lease, state=state, delivery=DeliveryId(self.job.id, 2))
         return successor

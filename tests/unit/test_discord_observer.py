@@ -10,7 +10,7 @@ import pytest
 
 from dispatcher.errors import AccountRejected
 from tests.support.discord_messages import raw_message
-from workers.upstream.discord.clock import ClockGap
+from workers.upstream.discord.clock import UpstreamClock
 from workers.upstream.discord.observer import Observers
 from workers.upstream.discord.rest import Rest
 from workers.upstream.discord.rhythm import Bounds
@@ -30,7 +30,7 @@ class Channel:
         self.last_message_id: str | None = None
         self.requests: list[httpx.URL] = []
         self.http = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
-        rest = Rest("http://discord/api/v9", Wire("discord", self.http), ClockGap())
+        rest = Rest("http://discord/api/v9", Wire("discord", self.http), UpstreamClock())
         self.observers = Observers(rest, Bounds(0.01, 0.02))
 
     def answer(self, request: httpx.Request) -> httpx.Response:

@@ -7,6 +7,7 @@ id when it is known, progress, and the moment at which a job's time is up while 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -75,21 +76,19 @@ class Ledger(Protocol):
     account: Account
     """As at claim; ``permit.account`` is newer where there is a permit."""
     step: Step
-    claimed_ms: int
-    """When the delivery was claimed, on Redis's clock."""
-    asked_s: float
-    """The monotonic instant just before the claim was sent."""
 
     @property
     def lease(self) -> Lease:
         """The lease as it stands after the last transition."""
         ...
 
-    async def submitting(self, *, upstream_user: str = "") -> Permit:
+    async def submitting(self, *, upstream_user: str = "", upstream_clock: Callable[[], int] | None = None) -> Permit:
         """Wait at the gate for the permission to submit once, now (state S). The request must start within 2 s.
 
         Args:
             upstream_user: as whom it will be submitted; kept with the lease, for a look-up after the secret changed.
+            upstream_clock: tells the upstream's time in ms; what it tells when the permission is asked for is kept with
+                the lease, for a look-up that compares it with the upstream's own instants.
 
         Raises:
             JobReturned: the job went back to pending; there is nothing more to do.

@@ -70,7 +70,8 @@ def test_as_whom_it_is_submitted_is_kept_for_a_look_up(fleet: Fleet) -> None:
     fleet.put("c1")
     fleet.bring("j1", "S")
 
-    assert table(fleet.claim("j1", execution="e1")[1])["upstream_user"] == "user-7"
+    lease = table(fleet.claim("j1", execution="e1")[1])
+    assert (lease["upstream_user"], lease["upstream_ms"]) == ("user-7", "1700000000123")
 
 
 def test_a_submission_cancelled_before_its_answer_still_keeps_others_waiting(fleet: Fleet) -> None:

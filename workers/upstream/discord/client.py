@@ -15,7 +15,7 @@ from dispatcher.models import Account, Job
 from dispatcher.settings import Settings
 from workers.upstream import Ended, Ledger, Outcome, PassedOn, Refused, Verdict
 from workers.upstream.discord import snowflake
-from workers.upstream.discord.clock import ClockGap
+from workers.upstream.discord.clock import UpstreamClock
 from workers.upstream.discord.matching import Expected
 from workers.upstream.discord.observer import Observers
 from workers.upstream.discord.outcomes import outcome_of
@@ -33,7 +33,8 @@ log = get_logger(__name__)
 FILES = {"create": 4, "create_single": 1}
 """How many videos each kind yields; kinds that are not here cannot be sent yet."""
 SKEW_MS = 2000
-"""How far an interaction's instant may lie outside its submission's, beside the measured gap of the clocks."""
+"""How far an interaction's instant may lie outside its submission's: Discord's clock is known to half a second, or to
+one and a half where what tells it was cached."""
 _ANSWER_LATEST_S = START_BUDGET_S + END_BUDGET_S
 """After that long, counted from the permit, no request of it can arrive any more."""
 
@@ -54,8 +55,8 @@ class Discord:
     ) -> None:
         self._settings = settings
         self._wire = Wire(NAME, http)
-        self._gap = ClockGap()
-        rest = Rest(settings.discord_api_url, self._wire, self._gap)
+        self._clock = UpstreamClock()
+        rest = Rest(settings.discord_api_url, self._wire, self._clock)
         self._sender = Sender(settings, rest, open_secret)
         self._observers = Observers(rest, Bounds(settings.poll_min_s, settings.poll_max_s))
         self._phrases = Phrasebook(settings)
@@ -70,16 +71,13 @@ class Discord:
             LeaseLost, JobReturned: from the ledger; there is nothing more to do.
             PassedOn: the job may run upstream, and this worker lacks the key of its account, or is older than its kind.
         """
-        self._gap.hear_redis(instant_ms=ledger.claimed_ms, asked_s=ledger.asked_s)
         if ledger.job.kind not in FILES:
             raise PassedOn(f"this worker cannot send {ledger.job.kind}")
         if ledger.step == "start":
             return await self._start(ledger)
         if ledger.lease.remote_id is None and ledger.lease.submitted_ms is None:
             return Ended(status="failed", error="not started: it was never submitted")
-        age_s = max(0.0, (ledger.claimed_ms - (ledger.lease.submitted_ms or ledger.claimed_ms)) / 1000)
-        patience_s = _ANSWER_LATEST_S + self._settings.start_timeout_s - age_s
-        return await self._pursue(ledger, ledger.account, absent_after_s=time.monotonic() + patience_s)
+        return await self._pursue(ledger, ledger.account, absent_after_s=None)
 
     async def check(self, account: Account) -> Verdict:
         """Ask whose token it is, whether its channel can be read, and whether its server has the bot's commands."""
@@ -100,8 +98,7 @@ class Discord:
             user_id = await self._sender.prepare(ledger.account, ledger.job)
         except (UpstreamError, SecretError) as error:
             return self._refusal(error)
-        permit = await ledger.submitting(upstream_user=str(user_id))
-        self._gap.hear_redis(instant_ms=permit.submitted_ms, asked_s=permit.asked_s)
+        permit = await ledger.submitting(upstream_user=str(user_id), upstream_clock=self._clock.now_ms)
         try:
             if permit.account.secret_version != ledger.account.secret_version:
                 return Refused(reason="its account got another token", counted=False, never_sent=True)
@@ -117,7 +114,7 @@ class Discord:
             ledger.sent()
         return await self._pursue(ledger, permit.account, absent_after_s=absent_after_s)
 
-    async def _pursue(self, ledger: Ledger, account: Account, *, absent_after_s: float) -> Outcome:
+    async def _pursue(self, ledger: Ledger, account: Account, *, absent_after_s: float | None) -> Outcome:
         """Follow the job, with another token where the account got one and the old one is refused."""
         while True:
             try:
@@ -126,7 +123,7 @@ class Discord:
                 log.info("job goes on with another token", job_id=ledger.job.id, channel_id=account.channel)
                 account = replaced.account
 
-    async def _follow(self, ledger: Ledger, account: Account, *, absent_after_s: float) -> Outcome:
+    async def _follow(self, ledger: Ledger, account: Account, *, absent_after_s: float | None) -> Outcome:
         try:
             token = self._sender.token(account)
         except (SecretError, AccountRejected) as error:
@@ -135,7 +132,7 @@ class Discord:
         brief = Brief(
             files=FILES[ledger.job.kind],
             own_words=_own_words(ledger.job),
-            absent_after_s=absent_after_s,
+            absent_after_s=self._absent_after_s(ledger) if absent_after_s is None else absent_after_s,
             expected=expected,
             no_progress_s=self._settings.no_progress_s,
             is_over=ledger.lease.state == "D",
@@ -153,9 +150,9 @@ class Discord:
             return await Pursuit(ledger, watch, self._phrases, brief).run()
 
     async def _expected(self, ledger: Ledger, account: Account, token: str) -> Expected:
-        """Describe the answer that the submission will have; ``lease.submitted_ms`` is known from `mark S` on."""
-        reader = await self._user_id(ledger, account, token)  # before the gap is read: its answer tells Discord's clock
-        sent_ms = (ledger.lease.submitted_ms or 0) + self._gap.ms
+        """Describe the answer that the submission will have."""
+        reader = await self._user_id(ledger, account, token)  # whose answer tells Discord's clock
+        sent_ms = _sent_ms(ledger)
         return Expected(
             user_id=int(ledger.lease.upstream_user or reader),
             command=self._sender.command_name(ledger.job),
@@ -163,6 +160,11 @@ class Discord:
             latest_ms=sent_ms + int(_ANSWER_LATEST_S * 1000) + SKEW_MS,
             application_id=self._settings.discord_application_id,
         )
+
+    def _absent_after_s(self, ledger: Ledger) -> float:
+        """The monotonic instant from which a submission of another process, now looked up, may be called absent."""
+        age_s = max(0.0, (self._clock.now_ms() - _sent_ms(ledger) - SKEW_MS) / 1000)
+        return time.monotonic() + _ANSWER_LATEST_S + self._settings.start_timeout_s - age_s
 
     async def _user_id(self, ledger: Ledger, account: Account, token: str) -> int:
         """Return whose token it is, however long Discord is away: the submission may run, and is not given up.
@@ -185,6 +187,11 @@ class Discord:
         if isinstance(error, SecretError):
             return Refused(reason=str(error), counted=False, cools="suspected")
         return outcome_of(error)
+
+
+def _sent_ms(ledger: Ledger) -> int:
+    """When the permission to submit was asked for, by Discord's clock."""
+    return ledger.lease.upstream_ms or ledger.lease.submitted_ms or 0
 
 
 def _own_words(job: Job) -> tuple[str, ...]:

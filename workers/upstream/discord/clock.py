@@ -1,4 +1,4 @@
-"""How far Discord's clock is from Redis's: interaction ids carry the one, our submission instants the other."""
+"""Discord's clock, which interaction ids carry. What is compared with them is told by it, and by no other clock."""
 
 from __future__ import annotations
 
@@ -7,32 +7,30 @@ from email.utils import parsedate_to_datetime
 
 _PROMPT_S = 1.0
 """A slower exchange says too little about the other side's clock."""
-_DEAD_BAND_MS = 1000
-"""``Date`` has whole seconds and may be cached: a smaller difference is the measurement's, not the clocks'.
-With the measurement's own error of half a second it stays well inside the skew that a submission is allowed."""
 
 
-class ClockGap:
-    """Discord's clock minus Redis's, in ms, as last measured; 0 until both have been heard, or when they agree."""
+class UpstreamClock:
+    """Discord's clock as its last prompt answer told it, carried on by our monotonic one.
+
+    ``Date`` has whole seconds, so it is right to about half a second. Until an answer came it is our own clock.
+    """
 
     def __init__(self) -> None:
-        self.ms = 0
-        self._redis_minus_local_ms: float | None = None
+        self._ahead_of_monotonic_ms: float | None = None
 
-    def hear_redis(self, *, instant_ms: int, asked_s: float) -> None:
-        """Take an instant of Redis's clock that was asked for at ``asked_s`` (monotonic) and arrived now."""
-        now_s = time.monotonic()
-        if now_s - asked_s < _PROMPT_S:
-            self._redis_minus_local_ms = instant_ms - (asked_s + now_s) / 2 * 1000
+    def now_ms(self) -> int:
+        """Milliseconds since 1970, by Discord's clock."""
+        if self._ahead_of_monotonic_ms is None:
+            return time.time_ns() // 1_000_000
+        return int(time.monotonic() * 1000 + self._ahead_of_monotonic_ms)
 
-    def hear_discord(self, date: str | None, *, sent_s: float) -> None:
+    def hear(self, date: str | None, *, sent_s: float) -> None:
         """Take the ``Date`` header of an answer to a request that was sent at ``sent_s`` (monotonic)."""
         now_s = time.monotonic()
-        if date is None or self._redis_minus_local_ms is None or now_s - sent_s >= _PROMPT_S:
+        if date is None or now_s - sent_s >= _PROMPT_S:
             return
         try:
-            discord_ms = parsedate_to_datetime(date).timestamp() * 1000 + 500
+            told_ms = parsedate_to_datetime(date).timestamp() * 1000 + 500
         except ValueError:
             return
-        gap_ms = discord_ms - ((sent_s + now_s) / 2 * 1000 + self._redis_minus_local_ms)
-        self.ms = round(gap_ms) if abs(gap_ms) > _DEAD_BAND_MS else 0
+        self._ahead_of_monotonic_ms = told_ms - (sent_s + now_s) / 2 * 1000

@@ -15,7 +15,7 @@ import stamina
 from pydantic_core import from_json
 
 from dispatcher.errors import AccountRejected, RateLimited, SubmitUnknown, UpstreamUnavailable
-from workers.upstream.discord.clock import ClockGap
+from workers.upstream.discord.clock import UpstreamClock
 from workers.upstream.discord.refusals import NAME, error_of, still_prepared
 from workers.upstream.wire import Wire
 
@@ -30,13 +30,13 @@ class Rest:
     Args:
         api_url: with the version: ``https://discord.com/api/v9``.
         wire: the way there.
-        gap: told of every ``Date`` that Discord sends.
+        clock: told of every ``Date`` that Discord sends.
     """
 
-    def __init__(self, api_url: str, wire: Wire, gap: ClockGap) -> None:
+    def __init__(self, api_url: str, wire: Wire, clock: UpstreamClock) -> None:
         self._api_url = api_url.rstrip("/")
         self._wire = wire
-        self._gap = gap
+        self._clock = clock
 
     async def user_id(self, token: str) -> int:
         """Return whose token it is (``GET /users/@me``).
@@ -113,7 +113,7 @@ class Rest:
             end_by_s=end_by_s,
             on_sent=on_sent,
         )
-        self._gap.hear_discord(response.headers.get("date"), sent_s=sent_s)
+        self._clock.hear(response.headers.get("date"), sent_s=sent_s)
         if response.is_success:
             return
         error = error_of(response)
@@ -131,7 +131,7 @@ class Rest:
     async def _get(self, token: str, path: str, **params: int) -> Any:
         sent_s = time.monotonic()
         response = await self._wire.read(self._api_url + path, headers={"Authorization": token}, params=params)
-        self._gap.hear_discord(response.headers.get("date"), sent_s=sent_s)
+        self._clock.hear(response.headers.get("date"), sent_s=sent_s)
         if response.status_code == httpx.codes.ACCEPTED:
             raise still_prepared(response)
         if not response.is_success:
