@@ -1,0 +1,183 @@
+"""The verdict: by the simulator's oracle for what ran, by the records for what callers were told."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.verdict import has_own_files
+from chaos.kinds import BY_NAME, STATES
+from chaos.load import Entry
+from chaos.strike import Strike
+
+UNKNOWN = ("not started", "Not finished before its deadline", "times while running it")
+"""How the errors of jobs begin or end whose submission may or may not have arrived."""
+AROUND_MS = 60_000
+"""A submission that was struck is given up within so long."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Part:
+    """One fleet's share: its load, its channels, its times."""
+
+    name: str
+    entries: Sequence[Entry]
+    channels: Collection[str]
+    deadline_s: float
+    hold_s: float
+    slots_held: int
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+def judge(parts: Sequence[Part], oracle: dict[str, Any], strikes: Sequence[Strike]) -> dict[str, Any]:
+    """Hold what callers were told against what the upstream did."""
+    made = {job["prompt"]: job for job in oracle["jobs"]}
+    for part in parts:
+        part.figures = _part(part, oracle, made)
+    entries = [entry for part in parts for entry in part.entries]
+    failures = _unknown(entries, strikes)
+    return {
+        "jobs": dict(Counter(_status(entry) for entry in entries)),
+        "accepted_upstream": oracle["totals"]["accepted"],
+        "breaches": sum(part.figures["breaches"] for part in parts),
+        "breaches_by_design": sum(part.figures["breaches_by_design"] for part in parts),
+        "duplicates": oracle["totals"]["duplicates"],
+        "lost": [job for part in parts for job in part.figures["lost"]],
+        "outlived": sum(part.figures["outlived"] for part in parts),
+        "wrong_files": [job for part in parts for job in part.figures["wrong_files"]],
+        "leaked": sum(part.slots_held for part in parts),
+        "robbed": [job for strike in strikes for job in strike.robbed],
+        **failures,
+        "redelivered": sum(1 for entry in entries if entry.job and entry.job.deliveries > 1),
+        "most_deliveries": max((entry.job.deliveries for entry in entries if entry.job), default=0),
+        "parts": {part.name: part.figures for part in parts},
+    }
+
+
+def _status(entry: Entry) -> str:
+    return str(entry.job.status) if entry.job else "unknown"
+
+
+def _part(part: Part, oracle: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
+    lost, outlived, wrong = [], 0, []
+    for entry in part.entries:
+        run = made.get(entry.prompt, {})
+        status = _status(entry)
+        if entry.job is None or not entry.job.is_final:
+            lost.append(f"{entry.key} {entry.job_id}: {status}")
+        elif status == "completed":
+            if not has_own_files(entry.job, made):
+                wrong.append(f"{entry.key} {entry.job_id}")
+        elif status != "cancelled" and run.get("outcome") == "completed":
+            if _ran_s(run) > part.deadline_s:
+                outlived += 1
+            else:
+                lost.append(f"{entry.key} {entry.job_id}: {status}, {entry.job.error}")
+    by_design = sum(_breaches_by_design(part, oracle, channel) for channel in part.channels)
+    counted = sum(oracle["accounts"].get(channel, {}).get("breaches", 0) for channel in part.channels)
+    return {
+        "jobs": dict(Counter(_status(entry) for entry in part.entries)),
+        "breaches": counted - by_design,
+        "breaches_by_design": by_design,
+        "lost": lost,
+        "outlived": outlived,
+        "wrong_files": wrong,
+        "leaked": part.slots_held,
+    }
+
+
+def _ran_s(run: dict[str, Any]) -> float:
+    return float((run["finished_ms"] or 0) - run["submitted_ms"]) / 1000
+
+
+def _breaches_by_design(part: Part, oracle: dict[str, Any], channel: str) -> int:
+    """Breaches of a channel that were none, had the jobs ended that had outlived deadline and hold by then.
+
+    Nobody can repair these: the slot of such a job is given back for certain, and the upstream cannot be told to stop.
+    """
+    if not oracle["accounts"].get(channel, {}).get("breaches"):
+        return 0
+    runs = [job for job in oracle["jobs"] if job["account"] == channel]
+    limit = oracle["accounts"][channel]["limit"]
+    span_ms = (part.deadline_s + part.hold_s) * 1000
+    found = 0
+    for run in runs:
+        at_ms = run["submitted_ms"]
+        beside = [
+            other
+            for other in runs
+            if other["n"] < run["n"] and (other["finished_ms"] is None or other["finished_ms"] > at_ms)
+        ]
+        young = [other for other in beside if at_ms - other["submitted_ms"] <= span_ms]
+        found += len(beside) >= limit > len(young)
+    return found
+
+
+def _unknown(entries: Iterable[Entry], strikes: Sequence[Strike]) -> dict[str, Any]:
+    """Failures whose submission may not have arrived, each named with the fault that hit it: one a fault at most."""
+    failed = [entry for entry in entries if entry.job and entry.job.status == "failed"]
+    unknown = [e for e in failed if any(words in str(e.job and e.job.error) for words in UNKNOWN)]
+    ours = [entry for entry in unknown if entry.job is not None]
+    named: dict[str, str] = {}
+    used: set[int] = set()
+    for entry in ours:
+        fault = _fault_of(entry, strikes, used)
+        if fault is not None:
+            used.add(fault.n)
+            named[str(entry.job_id)] = f"fault {fault.n}: {fault.kind}, {fault.target}"
+    unexplained = [f"{e.key} {e.job_id}: {e.job.error}" for e in ours if e.job and str(e.job_id) not in named]
+    others = [f"{e.key} {e.job_id}: {e.job.error}" for e in failed if e not in unknown and e.job]
+    return {
+        "unknown": named,
+        "unexplained": unexplained,
+        "faults_in_s": sum(1 for strike in strikes if strike.jobs_in_s),
+        "other_failures": others,
+    }
+
+
+def _fault_of(entry: Entry, strikes: Sequence[Strike], used: Collection[int]) -> Strike | None:
+    """The fault that had the job in S when it struck; the last one, if several had."""
+    hit = [strike for strike in strikes if str(entry.job_id) in strike.jobs_in_s and strike.n not in used]
+    return max(hit, key=lambda strike: strike.at_ms, default=None)
+
+
+def recoveries(strikes: Sequence[Strike], *, ttl_s: float, learning_s: float) -> dict[str, dict[str, Any]]:
+    """By kind: how many struck, median and longest recovery in seconds, and the bound."""
+    table = {}
+    for kind in dict.fromkeys(strike.kind for strike in strikes):
+        of_kind = [strike for strike in strikes if strike.kind == kind]
+        times = [strike.recovered_s for strike in of_kind if strike.recovered_s is not None]
+        table[kind] = {
+            "faults": len(of_kind),
+            "in_flight_min": min(strike.in_flight for strike in of_kind),
+            "p50_s": round(statistics.median(times), 2) if times else None,
+            "max_s": max(times, default=None),
+            "never": len(of_kind) - len(times),
+            "bound_s": BY_NAME[kind].bound_s(ttl_s, learning_s),
+        }
+    return table
+
+
+def states_hit(strikes: Sequence[Strike]) -> dict[str, int]:
+    """Worker kills that hit each state, as the store showed it at that moment."""
+    kills = [strike for strike in strikes if strike.kind.startswith("kill worker")]
+    return {state: sum(1 for strike in kills if strike.states[state]) for state in STATES}
+
+
+def broken(figures: dict[str, Any]) -> list[str]:
+    """The promises that the run broke, in words; none, if all were kept."""
+    found = [
+        f"{name}: {figures[name] if isinstance(figures[name], int) else len(figures[name])}"
+        for name in (
+            *("breaches", "duplicates", "lost", "wrong_files", "leaked", "robbed", "unexplained", "other_failures"),
+            *("doctor", "ended_by_themselves", "accounts_wrong"),
+        )
+        if figures.get(name)
+    ]
+    for kind, row in figures.get("recovery", {}).items():
+        if row["never"] or (row["max_s"] or 0) > row["bound_s"]:
+            found.append(f"recovery of {kind}: {row['never']} never, max {row['max_s']} s, bound {row['bound_s']} s")
+    return found

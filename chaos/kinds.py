@@ -1,0 +1,108 @@
+"""Every kind of fault, how often a full run has it at least, and what it needs; and in which order they strike."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+
+from chaos import outages, processes, refusals
+from chaos.arena import Arena
+from chaos.strike import Strike
+
+LEAST = 15
+STATES = ("R", "C", "S", "A", "U")
+IN_EACH_STATE = 11
+"""Worker kills in each state: one more than promised, since the state is read a moment before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of fault.
+
+    Args:
+        name: as in the table.
+        strike: does it once; raises :class:`chaos.arena.NotNow` where it cannot.
+        least: how often a full run has it.
+        bound_s: within how many seconds what it hit goes on, given the TTL and the learning window in seconds.
+        needs_clock: whether it needs a clock that can be stepped.
+    """
+
+    name: str
+    strike: Callable[[Arena, random.Random], Strike]
+    least: int
+    bound_s: Callable[[float, float], float]
+    needs_clock: bool = False
+
+
+def _redelivery_s(ttl_s: float, _learning_s: float) -> float:
+    """TTL, strikes, sweep; and once more where the new owner dies too."""
+    return 2 * (ttl_s + 5 + 2)
+
+
+def _restart_s(_ttl_s: float, learning_s: float) -> float:
+    return learning_s + 15
+
+
+def _soon_s(_ttl_s: float, _learning_s: float) -> float:
+    return 15
+
+
+def _look_up_s(_ttl_s: float, _learning_s: float) -> float:
+    return 60
+
+
+KINDS: tuple[Kind, ...] = (
+    *(
+        Kind(f"kill worker in {s}", partial(processes.kill_worker, state=s), IN_EACH_STATE, _redelivery_s)
+        for s in STATES
+    ),
+    Kind("freeze worker", processes.freeze_worker, LEAST, _redelivery_s),
+    Kind("kill dispatcher", processes.kill_dispatcher, LEAST, _soon_s),
+    Kind("freeze dispatcher", processes.freeze_dispatcher, LEAST, _soon_s),
+    Kind("kill api", processes.kill_api, LEAST, _soon_s),
+    Kind("freeze api", processes.freeze_api, LEAST, _soon_s),
+    Kind("429", partial(refusals.refuse, kind="429"), LEAST, _look_up_s),
+    Kind("401", partial(refusals.refuse, kind="401"), LEAST, _look_up_s),
+    Kind("5xx before accept", partial(refusals.refuse, kind="5xx before accept"), LEAST, _look_up_s),
+    Kind("5xx after accept", partial(refusals.lose_answer, kind="5xx after accept"), LEAST, _look_up_s),
+    Kind("hang", partial(refusals.lose_answer, kind="hang"), LEAST, _look_up_s),
+    Kind("cancel", refusals.cancel, LEAST, lambda _ttl_s, _learning_s: 180),
+    Kind("kill store", outages.kill_store, LEAST, _restart_s),
+    Kind("roll back", outages.roll_back, LEAST, _restart_s),
+    Kind("fail over", outages.fail_over, 1, _restart_s),
+    Kind("fail back", outages.fail_back, 1, _restart_s),
+    Kind("freeze store", outages.freeze_store, LEAST, _soon_s),
+    Kind("script flush", outages.flush_scripts, LEAST, _soon_s),
+    Kind("cut link", outages.cut, LEAST, _soon_s),
+    Kind("freeze link", outages.freeze_link, LEAST, _soon_s),
+    Kind("half-close", outages.half_close, LEAST, _soon_s),
+    Kind("step store clock", outages.step_store_clock, LEAST, _soon_s, needs_clock=True),
+    Kind("step worker clock", outages.step_worker_clock, LEAST, _soon_s, needs_clock=True),
+)
+BY_NAME = {kind.name: kind for kind in KINDS}
+
+
+def chosen(names: Collection[str]) -> list[Kind]:
+    """The kinds of these names."""
+    return [kind for kind in KINDS if kind.name in names]
+
+
+def plan(kinds: Collection[Kind], *, faults: int, dice: random.Random) -> list[str]:
+    """Names in the order in which they strike: each kind its least in a long run, evenly in a short one."""
+    wanted = Counter({kind.name: kind.least for kind in kinds})
+    repeatable = [kind.name for kind in kinds if kind.least > 1]
+    single = [kind.name for kind in kinds if kind.least == 1]
+    if faults < wanted.total():
+        wanted = Counter(single)
+        dice.shuffle(repeatable)
+        wanted.update(repeatable[n % len(repeatable)] for n in range(max(0, faults - len(single))))
+    else:
+        wanted.update(dice.choices(repeatable, k=faults - wanted.total()))
+    order = [name for name in sorted(wanted.elements()) if name not in single]
+    dice.shuffle(order)
+    for place, name in zip((len(order) // 2, len(order) * 3 // 5), sorted(single, reverse=True), strict=False):
+        order.insert(place, name)  # "fail over" sorts behind "fail back", and comes first
+    return order

@@ -1,0 +1,153 @@
+"""One fault as it struck: what, when, whom, in which states; and how long the repair took."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from chaos.eye import Eye, Glance, LeaseSeen, Upstream
+
+LOOK_S = 0.4
+WATCH_MAX_S = 180.0
+
+Recovered = Callable[[Glance, dict[str, Any]], bool]
+"""Whether what a fault hit goes on again, told from the store and the oracle's counts."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Strike:
+    """A fault that was done; ``at_ms`` is wall-clock, as the oracle's times are."""
+
+    kind: str
+    n: int = 0
+    target: str = ""
+    at_ms: int = 0
+    in_flight: int = 0
+    states: Counter[str] = field(default_factory=Counter)
+    jobs_in_s: tuple[str, ...] = ()
+    robbed: tuple[str, ...] = ()
+    recovered_s: float | None = None
+    note: str = ""
+    _since_s: float = 0.0
+
+    def hits(self, leases: Iterable[LeaseSeen]) -> None:
+        """Note whom it struck, as the store had them at that moment."""
+        struck = list(leases)
+        self.states.update(lease.state for lease in struck)
+        self.jobs_in_s += tuple(lease.job for lease in struck if lease.state == "S")
+
+    def strikes(self) -> None:
+        """Note the moment; recovery counts from here."""
+        self.at_ms = time.time_ns() // 1_000_000
+        self._since_s = time.monotonic()
+
+    def struck_at(self, began_s: float) -> None:
+        """Correct the moment, told by the monotonic clock."""
+        self.at_ms -= int((self._since_s - began_s) * 1000)
+        self._since_s = began_s
+
+    def heals(self) -> None:
+        """Note that what it hit goes on."""
+        self.recovered_s = round(time.monotonic() - self._since_s, 2)
+
+    def as_json(self) -> dict[str, Any]:
+        """For the artifacts."""
+        return {
+            "n": self.n,
+            "kind": self.kind,
+            "target": self.target,
+            "at_ms": self.at_ms,
+            "in_flight": self.in_flight,
+            "states": dict(self.states),
+            "robbed": list(self.robbed),
+            "recovered_s": self.recovered_s,
+            "note": self.note,
+        }
+
+
+def taken_up_again(hit: Iterable[LeaseSeen]) -> Recovered:
+    """Each of these is over, has a new owner, or was renewed by its old one."""
+    waiting = {lease.job: lease for lease in hit if lease.state != "D"}
+
+    def is_recovered(glance: Glance, _counts: dict[str, Any]) -> bool:
+        for job, old in list(waiting.items()):
+            new = glance.leases.get(job)
+            is_new_owners = new is not None and new.token != old.token and bool(new.owner)
+            is_renewed = (
+                new is not None and new.token == old.token and not new.suspect and new.expiry_ms > old.expiry_ms
+            )
+            if new is None or new.state == "D" or is_new_owners or (is_renewed and bool(old.owner)):
+                del waiting[job]
+        return not waiting
+
+    return is_recovered
+
+
+def grants_again() -> Recovered:
+    """The store mints tokens again: the first look sets the mark."""
+    mark: int | None = None
+
+    def is_recovered(glance: Glance, _counts: dict[str, Any]) -> bool:
+        nonlocal mark
+        if glance.is_learning or mark is None:
+            mark = glance.fence
+            return False
+        return glance.fence > mark
+
+    return is_recovered
+
+
+def accepts_again(channel: str, *, accepted: int) -> Recovered:
+    """The channel has had one more job accepted than that."""
+
+    def is_recovered(_glance: Glance, counts: dict[str, Any]) -> bool:
+        return int(counts["accounts"].get(channel, {}).get("accepted", 0)) > accepted
+
+    return is_recovered
+
+
+class Watch:
+    """Looks every 0.4 s whether what was struck goes on."""
+
+    def __init__(self, eye: Eye, upstream_url: str) -> None:
+        self._eye = eye
+        self._upstream_url = upstream_url
+        self._waiting: dict[int, tuple[Strike, Recovered]] = {}
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._stopped.set()
+        self._thread.join()
+
+    def follow(self, strike: Strike, recovered: Recovered) -> None:
+        """Time the repair of a strike."""
+        with self._lock:
+            self._waiting[id(strike)] = (strike, recovered)
+
+    def _run(self) -> None:
+        upstream = Upstream(self._upstream_url)
+        while not self._stopped.wait(LOOK_S):
+            glance = self._eye.look()
+            if glance is None:
+                continue
+            counts = upstream.counts()
+            with self._lock:
+                waiting = list(self._waiting.items())
+            for key, (strike, recovered) in waiting:
+                if recovered(glance, counts):
+                    strike.heals()
+                if strike.recovered_s is not None or time.monotonic() - strike._since_s > WATCH_MAX_S:  # noqa: SLF001
+                    with self._lock:
+                        del self._waiting[key]
+        upstream.close()
