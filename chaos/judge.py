@@ -38,7 +38,8 @@ def judge(parts: Sequence[Part], oracle: dict[str, Any], strikes: Sequence[Strik
     for part in parts:
         part.figures = _part(part, oracle, made)
     entries = [entry for part in parts for entry in part.entries]
-    failures = _unknown(entries, strikes)
+    outlived = {key for part in parts for key in part.figures.pop("outlived_keys")}
+    failures = _unknown([entry for entry in entries if entry.key not in outlived], strikes)
     return {
         "jobs": dict(Counter(_status(entry) for entry in entries)),
         "accepted_upstream": oracle["totals"]["accepted"],
@@ -62,7 +63,7 @@ def _status(entry: Entry) -> str:
 
 
 def _part(part: Part, oracle: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
-    lost, outlived, wrong = [], 0, []
+    lost, outlived, wrong = [], [], []
     for entry in part.entries:
         run = made.get(entry.prompt, {})
         status = _status(entry)
@@ -73,7 +74,7 @@ def _part(part: Part, oracle: dict[str, Any], made: dict[str, Any]) -> dict[str,
                 wrong.append(f"{entry.key} {entry.job_id}")
         elif status != "cancelled" and run.get("outcome") == "completed":
             if _ran_s(run) > part.deadline_s:
-                outlived += 1
+                outlived.append(entry.key)
             else:
                 lost.append(f"{entry.key} {entry.job_id}: {status}, {entry.job.error}")
     by_design = sum(_breaches_by_design(part, oracle, channel) for channel in part.channels)
@@ -83,7 +84,8 @@ def _part(part: Part, oracle: dict[str, Any], made: dict[str, Any]) -> dict[str,
         "breaches": counted - by_design,
         "breaches_by_design": by_design,
         "lost": lost,
-        "outlived": outlived,
+        "outlived": len(outlived),
+        "outlived_keys": outlived,
         "wrong_files": wrong,
         "leaked": part.slots_held,
     }

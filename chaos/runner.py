@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from bench.stage import FIRST_CHANNEL, Stage
@@ -34,7 +35,7 @@ from dispatcher.secrets import keys_for
 
 AT_ONCE = 6
 """Faults that overlap at most."""
-TRIES = 6
+TRIES = 20
 """Times a fault is begun that finds nothing to strike."""
 BUSY_S = 60.0
 PROGRESS_S = 10.0
@@ -249,6 +250,7 @@ class Run:
             "accounts_wrong": self._accounts_wrong(arena),
             "ended_by_themselves": self.ended,
             "doctor": _doctor(self.stage),
+            "errors_logged": _errors_logged(self.stage.folder),
             "recovery": judging.recoveries(
                 self.strikes, ttl_s=settings.lease_ttl_s, learning_s=float(self.times.get("learning_s", 0))
             ),
@@ -325,3 +327,15 @@ def _doctor(stage: Stage) -> list[Any]:
         return []
     found = json.loads(told.stdout)
     return list(found["findings"]) if isinstance(found, dict) else list(found)
+
+
+def _errors_logged(folder: Path) -> dict[str, int]:
+    """What the fleet's processes logged as errors, by event: each is worth a look, none breaks a promise by itself."""
+    found: Counter[str] = Counter()
+    for file in folder.rglob("*.log"):
+        for line in file.read_text(errors="replace").splitlines():
+            if '"level": "error"' in line:
+                told = json.loads(line)
+                last = str(told.get("exception", "")).strip().rpartition("\n")[2]
+                found[f"{told['role']}: {told['event']} {last:.100}".strip()] += 1
+    return dict(found)

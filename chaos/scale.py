@@ -72,7 +72,7 @@ FULL = Scale(
     shortest_s=6,
     longest_s=16,
     brief_jobs=40,
-    faults=340,
+    faults=360,
     minutes=24,
     drain_s=300,
 )

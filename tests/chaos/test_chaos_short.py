@@ -1,0 +1,37 @@
+"""A short run of the chaos suite: few faults of the cheap kinds, judged as the full run is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chaos.scale import SHORT
+from chaos.theatre import play
+
+pytestmark = pytest.mark.timeout(240)
+
+CHEAP = (
+    "kill worker in A",
+    "kill worker in S",
+    "kill dispatcher",
+    "kill api",
+    "429",
+    "5xx after accept",
+    "cancel",
+    "cut link",
+    "script flush",
+)
+
+
+def test_a_fleet_struck_from_all_sides_keeps_every_promise(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    figures = play(tmp_path / "out", scale=SHORT, names=CHEAP, seed=5, tell=told.append)
+
+    assert figures["broken"] == [], "\n".join(told)
+    assert figures["faults"] >= SHORT.faults
+    assert figures["in_flight_min"] >= SHORT.in_flight_min
+    assert sum(figures["jobs"].values()) >= SHORT.jobs
+    assert set(figures["jobs"]) <= {"completed", "cancelled", "failed"}
+    assert figures["redelivered"] > 0

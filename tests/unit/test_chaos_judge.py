@@ -1,0 +1,157 @@
+"""The chaos suite's judge sees each broken promise, and blames nobody else."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from chaos import judge
+from chaos.kinds import KINDS, LEAST, plan
+from chaos.load import Entry
+from chaos.scale import FULL
+from chaos.strike import Strike
+from chaos.switches import SWITCHES, packages_without
+from dispatcher.models import Job
+
+CHANNEL = "1197013797467000000"
+
+
+def entry(prompt: str, status: str, *, error: str = "", files: tuple[str, ...] = ()) -> Entry:
+    attachments = [{"id": "1", "filename": name, "url": f"http://sim/{name}"} for name in files]
+    record = {
+        "id": f"id-{prompt}",
+        "user": "1",
+        "pool": "1:discord",
+        "kind": "create_single",
+        "status": status,
+        "created_ms": "1",
+        "updated_ms": "1",
+        "priority": "0",
+        "error": error,
+        "request": json.dumps({"prompt": prompt}),
+        "message": json.dumps({"messageId": "1", "attachments": attachments}) if files else "",
+    }
+    return Entry(key=f"key-{prompt}", prompt=prompt, job_id=f"id-{prompt}", job=Job.from_record(record))
+
+
+def oracle(
+    *runs: tuple[str, int, int | None], limit: int = 1, breaches: int = 0, duplicates: int = 0
+) -> dict[str, Any]:
+    """Runs are prompt, submitted and finished, in seconds."""
+    return {
+        "totals": {"accepted": len(runs), "duplicates": duplicates},
+        "accounts": {CHANNEL: {"limit": limit, "breaches": breaches}},
+        "jobs": [
+            {
+                "n": n,
+                "account": CHANNEL,
+                "prompt": prompt,
+                "submitted_ms": start * 1000,
+                "finished_ms": None if end is None else end * 1000,
+                "outcome": None if end is None else "completed",
+                "files": [{"filename": f"{prompt}.mp4"}],
+            }
+            for n, (prompt, start, end) in enumerate(runs, 1)
+        ],
+    }
+
+
+def judged(entries: list[Entry], told: dict[str, Any], *strikes: Strike, slots_held: int = 0) -> dict[str, Any]:
+    part = judge.Part(name="main", entries=entries, channels=[CHANNEL], deadline_s=30, hold_s=30, slots_held=slots_held)
+    return judge.judge([part], told, strikes)
+
+
+def test_a_run_in_which_all_is_well_breaks_nothing() -> None:
+    figures = judged([entry("a", "completed", files=("a.mp4",))], oracle(("a", 0, 5)))
+
+    assert judge.broken(figures) == []
+
+
+def test_a_finished_video_whose_job_failed_is_lost() -> None:
+    figures = judged([entry("a", "failed", error="whatever")], oracle(("a", 0, 5)))
+
+    assert len(figures["lost"]) == 1
+
+
+def test_a_video_that_took_longer_than_the_deadline_is_not_lost() -> None:
+    failed = entry("a", "failed", error="Not finished before its deadline")
+
+    figures = judged([failed], oracle(("a", 0, 31)))
+
+    assert judge.broken(figures) == []
+    assert figures["outlived"] == 1
+
+
+def test_a_cancelled_job_may_have_its_video_made() -> None:
+    assert judged([entry("a", "cancelled")], oracle(("a", 0, 5)))["lost"] == []
+
+
+def test_a_job_without_an_end_is_lost() -> None:
+    assert len(judged([entry("a", "progress")], oracle(("a", 0, None)))["lost"]) == 1
+
+
+def test_another_jobs_file_is_a_wrong_file() -> None:
+    entries = [entry("a", "completed", files=("b.mp4",))]
+
+    assert len(judged(entries, oracle(("a", 0, 5), ("b", 0, 5), limit=2))["wrong_files"]) == 1
+
+
+@pytest.mark.parametrize("name", ["breaches", "duplicates"])
+def test_what_the_oracle_counts_is_told(name: str) -> None:
+    done = [entry(prompt, "completed", files=(f"{prompt}.mp4",)) for prompt in "ab"]
+
+    figures = judged(done, oracle(("a", 0, 5), ("b", 1, 6), **{name: 1}))
+
+    assert judge.broken(figures) == [f"{name}: 1"]
+
+
+def test_a_slot_that_is_held_at_the_end_is_leaked() -> None:
+    assert judge.broken(judged([], oracle(), slots_held=2)) == ["leaked: 2"]
+
+
+@pytest.mark.parametrize(("age_s", "apart"), [(61, 1), (59, 0)])
+def test_a_breach_is_by_design_only_past_deadline_and_hold(age_s: int, apart: int) -> None:
+    figures = judged([], oracle(("old", 0, 100), ("new", age_s, 110), breaches=1))
+
+    assert figures["breaches_by_design"] == apart
+    assert figures["breaches"] == 1 - apart
+
+
+def test_an_unknown_outcome_needs_a_fault_of_its_own_that_hit_its_submission() -> None:
+    failed = [entry(prompt, "failed", error="not started: no answer") for prompt in "abc"]
+    hit_two = Strike(kind="kill worker in S", n=1, jobs_in_s=("id-a", "id-b"))
+
+    figures = judged(failed, oracle(), hit_two)
+
+    assert len(figures["unknown"]) == 1
+    assert len(figures["unexplained"]) == 2
+
+
+def test_a_failure_of_another_kind_is_broken() -> None:
+    figures = judged([entry("a", "failed", error="Refused 21 times")], oracle())
+
+    assert judge.broken(figures) == ["other_failures: 1"]
+
+
+def test_a_full_plan_has_every_kind_often_enough_and_fails_over_before_it_fails_back() -> None:
+    order = plan(KINDS, faults=FULL.faults, dice=random.Random(1))  # noqa: S311 (a plan, no secret)
+
+    assert len(order) >= 300
+    assert all(order.count(kind.name) >= kind.least for kind in KINDS)
+    assert {kind.least for kind in KINDS if not kind.name.startswith("kill worker")} == {1, LEAST}
+    assert order.index("fail over") < order.index("fail back")
+
+
+def test_a_short_plan_has_different_kinds() -> None:
+    order = plan([kind for kind in KINDS if kind.least > 1], faults=8, dice=random.Random(1))  # noqa: S311 (as above)
+
+    assert len(set(order)) == len(order) == 8
+
+
+@pytest.mark.parametrize("rule", SWITCHES)
+def test_every_rule_is_where_its_switch_takes_it_away(rule: str) -> None:
+    with packages_without(SWITCHES[rule]) as folder:
+        assert (folder is None) == bool(SWITCHES[rule].settings)
