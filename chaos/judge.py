@@ -15,8 +15,6 @@ from chaos.strike import Strike
 
 UNKNOWN = ("not started", "Not finished before its deadline", "times while running it")
 """How the errors of jobs begin or end whose submission may or may not have arrived."""
-AROUND_MS = 60_000
-"""A submission that was struck is given up within so long."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,8 +36,7 @@ def judge(parts: Sequence[Part], oracle: dict[str, Any], strikes: Sequence[Strik
     for part in parts:
         part.figures = _part(part, oracle, made)
     entries = [entry for part in parts for entry in part.entries]
-    outlived = {key for part in parts for key in part.figures.pop("outlived_keys")}
-    failures = _unknown([entry for entry in entries if entry.key not in outlived], strikes)
+    failures = _unknown([entry for entry in entries if made.get(entry.prompt, {}).get("outcome") is None], strikes)
     return {
         "jobs": dict(Counter(_status(entry) for entry in entries)),
         "accepted_upstream": oracle["totals"]["accepted"],
@@ -63,7 +60,7 @@ def _status(entry: Entry) -> str:
 
 
 def _part(part: Part, oracle: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
-    lost, outlived, wrong = [], [], []
+    lost, outlived, wrong = [], 0, []
     for entry in part.entries:
         run = made.get(entry.prompt, {})
         status = _status(entry)
@@ -74,7 +71,7 @@ def _part(part: Part, oracle: dict[str, Any], made: dict[str, Any]) -> dict[str,
                 wrong.append(f"{entry.key} {entry.job_id}")
         elif status != "cancelled" and run.get("outcome") == "completed":
             if _ran_s(run) > part.deadline_s:
-                outlived.append(entry.key)
+                outlived += 1
             else:
                 lost.append(f"{entry.key} {entry.job_id}: {status}, {entry.job.error}")
     by_design = sum(_breaches_by_design(part, oracle, channel) for channel in part.channels)
@@ -84,8 +81,7 @@ def _part(part: Part, oracle: dict[str, Any], made: dict[str, Any]) -> dict[str,
         "breaches": counted - by_design,
         "breaches_by_design": by_design,
         "lost": lost,
-        "outlived": len(outlived),
-        "outlived_keys": outlived,
+        "outlived": outlived,
         "wrong_files": wrong,
         "leaked": part.slots_held,
     }
@@ -141,9 +137,13 @@ def _unknown(entries: Iterable[Entry], strikes: Sequence[Strike]) -> dict[str, A
 
 
 def _fault_of(entry: Entry, strikes: Sequence[Strike], used: Collection[int]) -> Strike | None:
-    """The fault that had the job in S when it struck; the last one, if several had."""
+    """The fault that had the job in S when it struck.
+
+    If several had: one that struck its owner or its request, before one that struck the store and so everybody; the
+    first of them.
+    """
     hit = [strike for strike in strikes if str(entry.job_id) in strike.jobs_in_s and strike.n not in used]
-    return max(hit, key=lambda strike: strike.at_ms, default=None)
+    return min(hit, key=lambda strike: (len(strike.jobs_in_s) > 1 and not strike.target, strike.at_ms), default=None)
 
 
 def recoveries(strikes: Sequence[Strike], *, ttl_s: float, learning_s: float) -> dict[str, dict[str, Any]]:
