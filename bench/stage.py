@@ -49,9 +49,7 @@ class Stage:
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _logs: list[IO[bytes]] = field(default_factory=list)
 
-    def start(
-        self, role: str, *arguments: str, variables: Mapping[str, str] | None = None
-    ) -> subprocess.Popen[bytes]:
+    def start(self, role: str, *arguments: str, variables: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         """Start ``dispatcher <role>``; its log is ``<folder>/<role>-<n>.log``.
 
         Args:
@@ -119,7 +117,6 @@ class Stage:
         """Slots in use, over all channels."""
         keys = list(self.store.client.scan_iter(f"{self.settings.namespace}:slots:*", count=1000))
         return sum(int(self.store.client.zcard(key)) for key in keys)
-
 
     def beside(self, folder: Path, settings: Mapping[str, Any]) -> Stage:
         """Another fleet on the same server, simulator and keys, in another namespace: its roles log to ``folder``."""

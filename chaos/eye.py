@@ -34,7 +34,8 @@ for _, channel in ipairs(redis.call('SMEMBERS', ns .. ':accounts:' .. pool)) do
   end
 end
 return { leases, redis.call('GET', ns .. ':fence') or '0', redis.call('EXISTS', ns .. ':learning'),
-  redis.call('LRANGE', ns .. ':rq:queue:' .. ARGV[2] .. ':intermediate', 0, -1), disabled }
+  redis.call('LRANGE', ns .. ':rq:queue:' .. ARGV[2] .. ':intermediate', 0, -1), disabled,
+  redis.call('ZCARD', ns .. ':pending:' .. pool) }
 """
 
 
@@ -75,6 +76,8 @@ class Glance:
     taken: frozenset[str]
     """Deliveries between RQ's queue and its books: popped by a worker that has not entered them yet."""
     disabled: frozenset[str]
+    waiting: int
+    """Jobs that wait for any account."""
 
     def of(self, pid: int) -> list[LeaseSeen]:
         """What a process owns."""
@@ -98,7 +101,7 @@ class Eye:
         """Read everything at once; None while the store is away."""
         with contextlib.suppress(redis.RedisError, OSError), self._client() as client:
             found: Any = client.eval(_LOOK, 1, self._namespace, self._pool, QUEUE)
-            leases, fence, learning, taken, disabled = found
+            leases, fence, learning, taken, disabled, waiting = found
             seen = [_lease(*row) for row in leases]
             return Glance(
                 leases={lease.job: lease for lease in seen},
@@ -106,6 +109,7 @@ class Eye:
                 is_learning=bool(learning),
                 taken=frozenset(taken),
                 disabled=frozenset(disabled),
+                waiting=int(waiting),
             )
         return None
 

@@ -7,7 +7,7 @@ import time
 
 from chaos.arena import Arena, NotNow
 from chaos.load import Entry
-from chaos.strike import Strike, accepts_again
+from chaos.strike import Strike, runs_again
 
 MEET_S = 45.0
 """How long a fault may wait for its job to be submitted."""
@@ -44,7 +44,7 @@ def refuse(arena: Arena, dice: random.Random, kind: str) -> Strike:
     strike.states["S"] += 1
     strike.jobs_in_s = (str(entry.job_id),)
     strike.strikes()
-    arena.watch.follow(strike, accepts_again(channel, accepted=tally["accepted"]))
+    arena.watch.follow(strike, runs_again(entry))
     return strike
 
 
@@ -63,8 +63,7 @@ def lose_answer(arena: Arena, dice: random.Random, kind: str) -> Strike:
     strike.states[seen] += 1
     strike.jobs_in_s = (str(entry.job_id),)
     strike.strikes()
-    accepted = counts["accounts"].get(channel, {}).get("accepted", 0)
-    arena.watch.follow(strike, accepts_again(channel, accepted=accepted))
+    arena.watch.follow(strike, runs_again(entry))
     return strike
 
 
@@ -89,7 +88,7 @@ def cancel(arena: Arena, dice: random.Random) -> Strike:
     strike.hits(running[job] for job in cancelled)
     strike.jobs_in_s = ()  # a cancelled job's outcome is its caller's wish
     strike.target = f"{len(cancelled)} jobs"
-    arena.watch.follow(strike, lambda now, _counts: not now.leases.keys() & set(cancelled))
+    arena.watch.follow(strike, lambda now: not now.leases.keys() & set(cancelled))
     return strike
 
 

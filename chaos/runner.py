@@ -83,7 +83,7 @@ class Run:
         eye = Eye(self.eye_url, namespace=stage.settings.namespace)
         operator = self._operator(crew, eye, channels)
         load = Load(stage.environment, scale, seed=self.seed)
-        watch = Watch(eye, stage.simulator_url)
+        watch = Watch(eye)
         arena = Arena(
             scale=scale,
             times=self.times,

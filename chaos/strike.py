@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaos.eye import Eye, Glance, LeaseSeen, Upstream
+from chaos.eye import Eye, Glance, LeaseSeen
+from chaos.load import Entry
 
 LOOK_S = 0.4
 WATCH_MAX_S = 180.0
 
-Recovered = Callable[[Glance, dict[str, Any]], bool]
-"""Whether what a fault hit goes on again, told from the store and the oracle's counts."""
+Recovered = Callable[[Glance], bool]
+"""Whether what a fault hit goes on again, told from the store."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,7 +74,7 @@ def taken_up_again(hit: Iterable[LeaseSeen]) -> Recovered:
     """Each of these is over, has a new owner, or was renewed by its old one."""
     waiting = {lease.job: lease for lease in hit if lease.state != "D"}
 
-    def is_recovered(glance: Glance, _counts: dict[str, Any]) -> bool:
+    def is_recovered(glance: Glance) -> bool:
         for job, old in list(waiting.items()):
             new = glance.leases.get(job)
             is_new_owners = new is not None and new.token != old.token and bool(new.owner)
@@ -88,24 +89,25 @@ def taken_up_again(hit: Iterable[LeaseSeen]) -> Recovered:
 
 
 def grants_again() -> Recovered:
-    """The store mints tokens again: the first look sets the mark."""
+    """The store mints tokens again, or nobody waits for one; the first look sets the mark."""
     mark: int | None = None
 
-    def is_recovered(glance: Glance, _counts: dict[str, Any]) -> bool:
+    def is_recovered(glance: Glance) -> bool:
         nonlocal mark
         if glance.is_learning or mark is None:
             mark = glance.fence
             return False
-        return glance.fence > mark
+        return glance.fence > mark or not glance.waiting
 
     return is_recovered
 
 
-def accepts_again(channel: str, *, accepted: int) -> Recovered:
-    """The channel has had one more job accepted than that."""
+def runs_again(entry: Entry) -> Recovered:
+    """The job was accepted upstream, as its record knows, or has ended."""
 
-    def is_recovered(_glance: Glance, counts: dict[str, Any]) -> bool:
-        return int(counts["accounts"].get(channel, {}).get("accepted", 0)) > accepted
+    def is_recovered(glance: Glance) -> bool:
+        lease = glance.leases.get(entry.job_id or "")
+        return entry.is_over or (lease is not None and lease.state == "A")
 
     return is_recovered
 
@@ -113,9 +115,8 @@ def accepts_again(channel: str, *, accepted: int) -> Recovered:
 class Watch:
     """Looks every 0.4 s whether what was struck goes on."""
 
-    def __init__(self, eye: Eye, upstream_url: str) -> None:
+    def __init__(self, eye: Eye) -> None:
         self._eye = eye
-        self._upstream_url = upstream_url
         self._waiting: dict[int, tuple[Strike, Recovered]] = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -136,18 +137,15 @@ class Watch:
             self._waiting[id(strike)] = (strike, recovered)
 
     def _run(self) -> None:
-        upstream = Upstream(self._upstream_url)
         while not self._stopped.wait(LOOK_S):
             glance = self._eye.look()
             if glance is None:
                 continue
-            counts = upstream.counts()
             with self._lock:
                 waiting = list(self._waiting.items())
             for key, (strike, recovered) in waiting:
-                if recovered(glance, counts):
+                if recovered(glance):
                     strike.heals()
                 if strike.recovered_s is not None or time.monotonic() - strike._since_s > WATCH_MAX_S:  # noqa: SLF001
                     with self._lock:
                         del self._waiting[key]
-        upstream.close()
