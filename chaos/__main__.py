@@ -39,6 +39,7 @@ def main() -> int:
         faults=given.faults or scale.faults,
         minutes=given.minutes or scale.minutes,
     )
+    scale = replace(scale, brief_jobs=min(scale.brief_jobs, int(scale.minutes)))  # each takes a minute or two
     kinds = {kind.name for kind in KINDS} - set(given.skip)
     if given.only:
         kinds &= set(given.only)

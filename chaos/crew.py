@@ -7,10 +7,11 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bench.stage import Stage
+from chaos.clock import Clock
 
 RESTART_S = {"work": 0.5, "run": 3.0, "api": 0.5}
 """From a death to the next start: long enough for two dispatchers to be away at once."""
@@ -25,7 +26,8 @@ class Member:
 
     role: str
     arguments: tuple[str, ...]
-    variables: Mapping[str, str]
+    clock: Clock | None
+    """Its own, where it has one."""
     process: subprocess.Popen[bytes]
     lock: threading.Lock = field(default_factory=threading.Lock)
     is_frozen: bool = False
@@ -56,10 +58,9 @@ class Crew:
         self._is_over = False
         self.members: list[Member] = []
 
-    def post(self, role: str, *arguments: str, variables: Mapping[str, str] | None = None) -> Member:
-        """Start one more process."""
-        process = self._stage.start(role, *arguments, variables=variables)
-        member = Member(role, arguments, variables or {}, process)
+    def post(self, role: str, *arguments: str, clock: Clock | None = None) -> Member:
+        """Start one more process, at times one that lives by a clock of its own."""
+        member = Member(role, arguments, clock, self._start(role, arguments, clock))
         self.members.append(member)
         return member
 
@@ -93,10 +94,13 @@ class Crew:
                 with contextlib.suppress(ProcessLookupError):
                     member.thaw()
 
+    def _start(self, role: str, arguments: Sequence[str], clock: Clock | None) -> subprocess.Popen[bytes]:
+        return self._stage.start(role, *arguments, variables=clock.environment() if clock else None)
+
     def _restart(self, member: Member) -> None:
         with self._lock:
             if not self._is_over:
-                member.process = self._stage.start(member.role, *member.arguments, variables=member.variables)
+                member.process = self._start(member.role, member.arguments, member.clock)
         member.lock.release()
 
     def revive(self) -> list[str]:

@@ -131,8 +131,7 @@ class Run:
         for _ in range(self.scale.services):
             crew.post("run")
         for n in range(self.scale.workers):
-            variables = self.clock.environment() if self.clock and not n else None
-            crew.post("work", variables=variables)
+            crew.post("work", clock=None if n else self.clock)
         return crew
 
     def _operator(self, crew: Crew, eye: Eye, channels: list[str]) -> Operator:

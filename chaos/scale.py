@@ -37,7 +37,7 @@ class Scale:
         pause_s: from one fault to the next, on average.
         shortest_s: the shortest job, upstream.
         longest_s: the longest.
-        brief_jobs: jobs that outlive their deadline, in a fleet of their own.
+        brief_jobs: jobs at least that outlive their deadline, in a fleet of their own; 0: none.
         faults: that strike while enough is in flight.
         minutes: after which no further fault is begun.
         drain_s: how long to wait, after the last fault, for jobs to end and for slots to come back.
