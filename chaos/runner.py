@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -97,32 +98,34 @@ class Run:
             store=self.store,
             clock=self.clock,
         )
-        brief = self._brief() if scale.brief_jobs else None
-        for part in (load, watch, operator):
+        with ExitStack() as open_things:
+            open_things.callback(crew.end)
+            brief = self._brief(open_things) if scale.brief_jobs else None
+            struck_s = self._carry_out(arena, brief, started_s)
+            figures = self._verdict(arena, brief)
+        figures["faults_s"] = round(struck_s, 1)
+        figures["makespan_s"] = round(time.monotonic() - started_s, 1)
+        return figures
+
+    def _carry_out(self, arena: Arena, brief: Brief | None, started_s: float) -> float:
+        """Strike until all is struck, then let all end; how long it was struck, in seconds."""
+        parts = (arena.load, arena.watch, arena.operator)
+        for part in parts:
             part.start()
         progress = threading.Thread(target=self._show, args=[arena, started_s], daemon=True)
         progress.start()
         try:
             self._strike_all(arena, started_s)
+            struck_s = time.monotonic() - started_s
+            for load in (arena.load, *([brief.load] if brief else [])):
+                load.finish()
+            self._drain(arena.load, brief)
         finally:
             arena.stopped.set()
-        struck_s = time.monotonic() - started_s
-        for one in (load, *([brief.load] if brief else [])):
-            one.finish()
-        self._drain(load, brief)
-        figures = self._verdict(arena, brief)
-        self._judged.set()
-        operator.stop()
-        watch.stop()
-        load.stop()
-        crew.end()
-        if brief:
-            brief.load.stop()
-            brief.crew.end()
-            brief.stage.stop()
-        figures["faults_s"] = round(struck_s, 1)
-        figures["makespan_s"] = round(time.monotonic() - started_s, 1)
-        return figures
+            self._judged.set()
+            for part in parts:
+                part.stop()
+        return struck_s
 
     # --- the fleets --------------------------------------------------------------------------------------
 
@@ -149,21 +152,24 @@ class Run:
             seed=self.seed,
         )
 
-    def _brief(self) -> Brief:
+    def _brief(self, open_things: ExitStack) -> Brief:
         folder = self.stage.folder / "brief"
         folder.mkdir(exist_ok=True)
         known = type(self.stage.settings).model_fields
         stage = self.stage.beside(folder, {name: value for name, value in BRIEF_TIMES.items() if name in known})
         channels = stage.add_accounts(BRIEF_LIMITS, first_channel=BRIEF_CHANNEL)
         crew = Crew(stage)
+        open_things.callback(stage.store.close)
+        open_things.callback(stage.stop)
         crew.post("run")
         crew.post("work")
         scale = replace(
             self.scale, jobs=self.scale.brief_jobs, limits=BRIEF_LIMITS, shortest_s=35, longest_s=100, brief_jobs=0
         )
         load = Load(stage.environment, scale, seed=self.seed + 1, name="outlive")
+        open_things.callback(load.stop)
         load.start()
-        return Brief(stage, crew, load, channels)
+        return Brief(stage, load, channels)
 
     # --- the faults --------------------------------------------------------------------------------------
 
@@ -173,18 +179,20 @@ class Run:
         last_s = started_s + self.scale.minutes * 60
         upstream = arena.upstream()
         with ThreadPoolExecutor(AT_ONCE, "fault") as pool:
-            under_way: set[Future[None]] = set()
-            queue = [(name, TRIES) for name in order]
-            while (queue or under_way) and time.monotonic() < last_s:
-                under_way = {future for future in under_way if not _over(future)}
-                if not queue or len(under_way) >= AT_ONCE or not self._is_busy(upstream):
-                    time.sleep(0.1)
-                    continue
-                name, tries = queue.pop(0)
-                chance = random.Random(dice.getrandbits(64))
-                under_way.add(pool.submit(self._strike, arena, name, tries, chance, queue))
-                time.sleep(dice.uniform(0.5, 1.5) * self.scale.pause_s)
-            arena.stopped.set()
+            try:
+                under_way: set[Future[None]] = set()
+                queue = [(name, TRIES) for name in order]
+                while (queue or under_way) and time.monotonic() < last_s:
+                    under_way = {future for future in under_way if not _over(future)}
+                    if not queue or len(under_way) >= AT_ONCE or not self._is_busy(upstream):
+                        time.sleep(0.1)
+                        continue
+                    name, tries = queue.pop(0)
+                    chance = random.Random(dice.getrandbits(64))
+                    under_way.add(pool.submit(self._strike, arena, name, tries, chance, queue))
+                    time.sleep(dice.uniform(0.5, 1.5) * self.scale.pause_s)
+            finally:
+                arena.stopped.set()  # those under way cut their waits short
         upstream.close()
         self.given_up += [name for name, _ in queue]
 
@@ -210,7 +218,8 @@ class Run:
     # --- the end -----------------------------------------------------------------------------------------
 
     def _drain(self, load: Load, brief: Brief | None) -> None:
-        """Wait until every job is over and every slot is back, at most as long as the latest of them may take."""
+        """Wait until every job is over, here and upstream, and every slot is back; for so long as the scale allows."""
+        upstream = Upstream(self.stage.simulator_url)
         loads = [load, *([brief.load] if brief else [])]
         end_s = time.monotonic() + self.scale.drain_s
         while time.monotonic() < end_s:
@@ -219,9 +228,11 @@ class Run:
             for one in loads:
                 one.reread()
             stages = [self.stage, *([brief.stage] if brief else [])]
-            if all(one.is_drained for one in loads) and not any(stage.slots_held() for stage in stages):
-                return
+            is_over = all(one.is_drained for one in loads) and not upstream.running()
+            if is_over and not any(stage.slots_held() for stage in stages):
+                break
             time.sleep(0.5)
+        upstream.close()
 
     def _verdict(self, arena: Arena, brief: Brief | None) -> dict[str, Any]:
         upstream = arena.upstream()
@@ -294,7 +305,6 @@ class Brief:
     """The fleet whose jobs outlive their deadline."""
 
     stage: Stage
-    crew: Crew
     load: Load
     channels: list[str]
 
