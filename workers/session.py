@@ -245,8 +245,8 @@ class SessionWorker(BookKeeper):
 
     # --- Threads and time ------------------------------------------------------------------------------
 
-    async def _on(self, executor: Executor, call: Callable[..., T], *args: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(executor, call, *args)
+    async def _on(self, executor: Executor, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(executor, call)
 
     async def _unless_forced(self, work: Coroutine[Any, Any, None]) -> None:
         """Wait for ``work``; the order to end at once cancels it."""

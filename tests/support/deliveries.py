@@ -12,7 +12,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from dispatcher import handoff, scripts
 from dispatcher.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 60.0
+PATIENCE_S = float(os.environ.get("TEST_PATIENCE_S", "60"))
+"""How long a test waits for what must come; a program that judges mutants shortens it."""
 _HAND_OFF = """
 for index = 1, #ARGV do hand_off(ARGV[index], '1', false) end
 return #ARGV
@@ -157,11 +158,12 @@ class RQ:
         )
 
     @contextmanager
-    def worker(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-        """A worker process, registered; killed at the end if it still runs."""
+    def worker(self, *words: str, log: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+        """A worker process, registered; killed at the end if it still runs. What it logs goes to the end of ``log``."""
         before = set(self.workers)
         command = [sys.executable, "-m", "tests.support.session_program", self.redis_url, self.namespace, *words]
-        process = subprocess.Popen(command, cwd=ROOT)
+        with log.open("ab") if log else nullcontext() as stderr:
+            process = subprocess.Popen(command, cwd=ROOT, stderr=stderr)
         try:
             eventually(lambda: set(self.workers) - before or process.poll() is not None)
             assert process.poll() is None

@@ -6,7 +6,7 @@ tests with namespaces of their own need processes of their own.
 What a delivery does is the first word of its id: ``quick`` returns, ``hold`` waits until the test releases it (a value
 at ``test:<namespace>:release``, or SIGUSR1) or is cancelled at a stop, ``stubborn`` waits through a stop too,
 ``outcome`` raises a job's own failure, ``broken`` a fault, ``lost`` a lost lease, ``cancelled`` is cancelled from
-within. Each start is recorded at ``test:<namespace>:started``.
+within. Each start is recorded at ``test:<namespace>:started``; the log goes to stderr, a JSON object a line.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import redis.exceptions
 
 from dispatcher import handoff, rq_prefix
 from dispatcher.errors import LeaseLost
+from dispatcher.log import configure_log
 from dispatcher.settings import Settings
 from workers.execution import current_execution
 
@@ -32,8 +33,8 @@ class Outcome(Exception):
 class Functions:
     """The functions of one worker, and what the test sees of them."""
 
-    def __init__(self, redis_url: str, namespace: str, *, hand_over_fails: bool) -> None:
-        self._hand_over_fails = hand_over_fails
+    def __init__(self, redis_url: str, namespace: str, faults: argparse.Namespace) -> None:
+        self._faults = faults
         self._client = redis.asyncio.Redis.from_url(redis_url, decode_responses=True, max_connections=20)
         self._key = f"test:{namespace}"
         self._released = asyncio.Event()
@@ -68,13 +69,17 @@ class Functions:
 
     async def on_stop(self) -> None:
         await self._tell("stopped", len(self._running))
-        if self._hand_over_fails:
+        if self._faults.hand_over_fails:
             raise ConnectionError("nobody to hand over to")
+        if self._faults.hand_over_hangs:
+            await asyncio.Event().wait()
         for task in self._running:
             task.cancel()
 
     async def on_cancel(self, delivery_id: str) -> None:
         await self._tell("cancelled", delivery_id)
+        if self._faults.cancel_fails:
+            raise ConnectionError("nobody to cancel it")
 
     async def watch(self) -> None:
         """Report starts in batches, and see the release."""
@@ -97,19 +102,29 @@ class Functions:
         await self._client.aclose()
 
 
-async def main() -> None:
+def breaks() -> None:
+    raise ZeroDivisionError("a heart that breaks")
+
+
+def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("redis_url")
     parser.add_argument("namespace")
     parser.add_argument("--capacity", type=int, default=10_000)
     parser.add_argument("--worker-beat-s", type=float, default=30)
     parser.add_argument("--execution-beat-s", type=float, default=300)
-    parser.add_argument("--hand-over-fails", action="store_true")
-    arguments = parser.parse_args()
+    for fault in ("hand-over-fails", "hand-over-hangs", "cancel-fails", "beat-breaks"):
+        parser.add_argument(f"--{fault}", action="store_true")
+    return parser.parse_args()
+
+
+async def main() -> None:
+    arguments = read_arguments()
+    configure_log(json=True)
     rq_prefix.take(arguments.namespace)
     from workers.session import SessionWorker  # noqa: PLC0415 (after RQ's prefix is taken)
 
-    functions = Functions(arguments.redis_url, arguments.namespace, hand_over_fails=arguments.hand_over_fails)
+    functions = Functions(arguments.redis_url, arguments.namespace, arguments)
     worker = SessionWorker(
         redis_url=arguments.redis_url,
         settings=Settings(redis_url=arguments.redis_url, namespace=arguments.namespace),
@@ -120,6 +135,8 @@ async def main() -> None:
         worker_beat_s=arguments.worker_beat_s,
         execution_beat_s=arguments.execution_beat_s,
     )
+    if arguments.beat_breaks:
+        worker._presence.beat = breaks  # type: ignore[method-assign]
     watching = asyncio.create_task(functions.watch())
     await worker.serve()
     watching.cancel()
