@@ -294,7 +294,7 @@ def test_renewals_extend_what_is_ours_and_name_what_is_not(desk: Desk) -> None:
     desk.fleet.expire("j2")
 
     with desk.extends("j1"):
-        assert desk.do(desk.slots.renew([mine.delivery, lost.delivery])) == [True, False]
+        assert desk.do(desk.slots.renew([mine, lost])) == ["ok", "lost"]
 
     assert (desk.fleet.score("j2", "expiry") or 0) < TTL_MS
 
@@ -303,7 +303,7 @@ def test_yielding_tells_of_each_delivery_what_became_of_it(desk: Desk) -> None:
     yielded, in_flight = desk.claimed("j1"), desk.submitted("j2")
 
     before_ms = desk.fleet.now_ms()
-    told = desk.do(desk.slots.yield_([yielded.delivery, in_flight.delivery, older(yielded).delivery]))
+    told = desk.do(desk.slots.yield_([yielded, in_flight, older(yielded)]))
 
     assert told == ["ok", "later", "stale"]
     assert int(desk.fleet.token("j1")) > yielded.delivery.token
@@ -365,14 +365,14 @@ def test_a_refused_job_waits_again_and_its_account_goes_on(desk: Desk) -> None:
     assert desk.fleet.record("j1")["requeues"] == "1"
 
 
-def test_the_account_of_a_refused_job_rests_as_long_as_it_is_told(desk: Desk) -> None:
+def test_the_account_of_a_refused_job_rests_at_least_as_long_as_it_is_told(desk: Desk) -> None:
     lease = desk.submitted("j1")
 
     before_ms = desk.fleet.now_ms()
     assert desk.do(desk.slots.handback(lease, "429", cool_s=5000)) == "pending"
 
     cooling_until_ms = int(desk.fleet.account("c1")["cooling_until_ms"])
-    assert before_ms + 5_000_000 <= cooling_until_ms <= desk.fleet.now_ms() + 5_000_000
+    assert before_ms + 5_000_000 <= cooling_until_ms <= desk.fleet.now_ms() + 5_000_000 * 1.25
 
 
 def test_refused_too_often_a_job_fails_unless_the_refusal_was_not_its_own(desk: Desk) -> None:
@@ -396,7 +396,7 @@ def test_an_upstreams_words_are_kept_short(desk: Desk) -> None:
 def test_an_account_that_was_rejected_is_stopped_with_the_reason(desk: Desk) -> None:
     lease = desk.submitted("j1")
 
-    desk.do(desk.slots.handback(lease, "401", disable=True))
+    desk.do(desk.slots.handback(lease, "401", disable="check"))
 
     account = desk.fleet.account("c1")
     assert (account["state"], account["reason"]) == ("disabled", "401")
