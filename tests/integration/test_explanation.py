@@ -119,6 +119,13 @@ def test_an_ended_job_is_told_with_its_error(desk: Desk) -> None:
     assert desk.explain(job).sentence == "It has ended: cancelled."
 
 
+def test_while_the_fleet_learns_nothing_is_granted(desk: Desk) -> None:
+    job = desk.accept()
+    desk.store.client.set(desk.store.keys.of("learning"), "the server changed", px=20_000)
+
+    assert "Nothing is granted for" in desk.explain(job).sentence
+
+
 def test_only_the_first_accounts_are_listed_and_all_are_counted(desk: Desk) -> None:
     for n in range(ACCOUNTS_SHOWN + 10):
         desk.fleet.put(f"channel-{n:03}", 1)
