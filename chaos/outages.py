@@ -41,12 +41,16 @@ def roll_back(arena: Arena, dice: random.Random) -> Strike:
 def fail_over(arena: Arena, dice: random.Random) -> Strike:
     """A replica that lacks the last writes is promoted, and everybody is led to it."""
     del dice
-    return _losing(arena, "fail over", arena.outages.fail_over)
+    # One that counted for nothing is done again, from the server that serves now.
+    store = arena.outages
+    return _losing(arena, "fail over", store.fail_back if store.has_failed_over else store.fail_over)
 
 
 def fail_back(arena: Arena, dice: random.Random) -> Strike:
     """Back to the first server, which lacks the last writes of the other."""
     del dice
+    if not arena.outages.has_failed_over:
+        raise NotNow("the first server serves")
     return _losing(arena, "fail back", arena.outages.fail_back)
 
 

@@ -8,11 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from dispatcher.connected import Connected, Patience
-from dispatcher.connection import open_async_store
-from dispatcher.errors import JobNotFound
+from dispatcher.connected import Connected, Patience, pause_s
+from dispatcher.connection import Call, open_async_store
+from dispatcher.errors import JobNotFound, LeasingClosed
 from dispatcher.models import Job, Request, short_id
 from dispatcher.options import check_list
+from dispatcher.plan import carry_out_async
 
 
 class AsyncClient(Connected):
@@ -43,25 +44,25 @@ class AsyncClient(Connected):
         reply_ref: str | None = None,
     ) -> Job:
         """Accept a job; see :meth:`Client.enqueue`."""
-        return await self._store.do(
-            self._submit(
-                request,
-                idempotency_key=idempotency_key,
-                priority=priority,
-                channel=channel,
-                deadline_s=deadline_s,
-                reply_url=reply_url,
-                reply_ref=reply_ref,
-            )
+        call = self._submit(
+            request,
+            idempotency_key=idempotency_key,
+            priority=priority,
+            channel=channel,
+            deadline_s=deadline_s,
+            reply_url=reply_url,
+            reply_ref=reply_ref,
         )
+        return (await self._accepted([call]))[0]
 
     async def enqueue_many(self, requests: Iterable[Request], **common: Any) -> list[Job]:
         """Accept many jobs in one round trip; see :meth:`Client.enqueue_many`."""
-        return await self._store.do_many(self._submit_many(requests, common))
+        return await self._accepted(self._submit_many(requests, common))
 
     async def get(self, job_id: str) -> Job:
         """Read a job; see :meth:`Client.get`."""
-        return await self._store.do(self._get(job_id))
+        (job,) = await self._known([job_id])
+        return job
 
     async def jobs(
         self, status: str | None = None, limit: int = 100, before: str | datetime | None = None
@@ -82,7 +83,7 @@ class AsyncClient(Connected):
     async def retry(self, job_id: str) -> Job:
         """Enqueue an ended job's request again, as a new job; see :meth:`dispatcher.Client.retry`."""
         request, options = await self._store.do(self._jobs.again(job_id, user=self.user))
-        job = await self._store.do(self._jobs.submit(request, options))
+        (job,) = await self._accepted([self._jobs.submit(request, options)])
         return await self.retry(job.id) if job.is_final else job
 
     async def wait(self, job_id: str, timeout_s: float | None = None) -> Job:
@@ -106,7 +107,7 @@ class AsyncClient(Connected):
         with self._events.watch(waiting, lambda job_id: _wake(loop, woken, job_id)):
             stale = list(waiting)
             while waiting:
-                for job in await self._store.do_many([self._get(job_id) for job_id in stale]):
+                for job in await self._known_by_now(stale):
                     if job.is_final and job.id in waiting:
                         del waiting[job.id]
                         yield job
@@ -116,6 +117,27 @@ class AsyncClient(Connected):
                     stale = [await asyncio.wait_for(woken.get(), clock.slice_s(next(iter(waiting))))]
                 except TimeoutError:
                     stale = list(waiting)
+
+    async def _accepted(self, calls: list[Call[Job]]) -> list[Job]:
+        while True:
+            try:
+                return await self._store.do_many(calls)
+            except LeasingClosed as closed:
+                await asyncio.sleep(pause_s(closed))
+
+    async def _known(self, ids: list[str]) -> list[Job]:
+        try:
+            return await self._store.do_many([self._get(job_id) for job_id in ids])
+        except JobNotFound:
+            if left_ms := await carry_out_async(self._store, self._learning.noticed_ms()):
+                raise LeasingClosed(left_ms) from None
+            raise
+
+    async def _known_by_now(self, ids: list[str]) -> list[Job]:
+        try:
+            return await self._known(ids)
+        except LeasingClosed:
+            return []
 
     async def download(self, job: Job, folder: str | Path) -> list[Path]:
         """Save the job's result files; see :meth:`Client.download`."""

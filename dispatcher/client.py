@@ -6,15 +6,18 @@ What a round trip is stands in ``jobs.py``; ``async_client.py`` makes the same o
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from dispatcher.connected import Connected, Patience
-from dispatcher.connection import open_store
+from dispatcher.connected import Connected, Patience, pause_s
+from dispatcher.connection import Call, open_store
+from dispatcher.errors import JobNotFound, LeasingClosed
 from dispatcher.models import Job, Request, short_id
 from dispatcher.options import check_list
+from dispatcher.plan import carry_out
 
 
 class Client(Connected):
@@ -77,32 +80,33 @@ class Client(Connected):
             RequestInvalid: the request or an option is not acceptable; nothing was stored.
             StoreUnavailable: nothing was stored, or the answer was lost: repeat it with an ``idempotency_key``.
         """
-        return self._store.do(
-            self._submit(
-                request,
-                idempotency_key=idempotency_key,
-                priority=priority,
-                channel=channel,
-                deadline_s=deadline_s,
-                reply_url=reply_url,
-                reply_ref=reply_ref,
-            )
+        call = self._submit(
+            request,
+            idempotency_key=idempotency_key,
+            priority=priority,
+            channel=channel,
+            deadline_s=deadline_s,
+            reply_url=reply_url,
+            reply_ref=reply_ref,
         )
+        return self._accepted([call])[0]
 
     def enqueue_many(self, requests: Iterable[Request], **common: Any) -> list[Job]:
         """Accept many jobs in one round trip, order kept; ``common`` are ``enqueue``'s options, for all of them.
 
         All are validated before anything is stored.
         """
-        return self._store.do_many(self._submit_many(requests, common))
+        return self._accepted(self._submit_many(requests, common))
 
     def get(self, job_id: str) -> Job:
         """Read a job by either form of its id.
 
         Raises:
             JobNotFound: the id is unknown to this user, or the record has expired.
+            LeasingClosed: the id is unknown to a store that lost writes and is being told again what it lost.
         """
-        return self._store.do(self._get(job_id))
+        (job,) = self._known([job_id])
+        return job
 
     def jobs(self, status: str | None = None, limit: int = 100, before: str | datetime | None = None) -> list[Job]:
         """List jobs, newest first; one whose record cannot be read is left out, and logged.
@@ -142,7 +146,7 @@ class Client(Connected):
             JobStateError: the job has not ended.
         """
         request, options = self._store.do(self._jobs.again(job_id, user=self.user))
-        job = self._store.do(self._jobs.submit(request, options))
+        (job,) = self._accepted([self._jobs.submit(request, options)])
         return self.retry(job.id) if job.is_final else job
 
     def wait(self, job_id: str, timeout_s: float | None = None) -> Job:
@@ -172,7 +176,7 @@ class Client(Connected):
         with self._events.watch(waiting, woken.put):
             stale = list(waiting)
             while waiting:
-                for job in self._read_all(stale):
+                for job in self._known_by_now(stale):
                     if job.is_final and job.id in waiting:
                         del waiting[job.id]
                         yield job
@@ -183,8 +187,28 @@ class Client(Connected):
                 except queue.Empty:
                     stale = list(waiting)
 
-    def _read_all(self, ids: list[str]) -> list[Job]:
-        return self._store.do_many([self._get(job_id) for job_id in ids])
+    def _accepted(self, calls: list[Call[Job]]) -> list[Job]:
+        """Submit; a key that the store may have lost is asked for again until it has learned."""
+        while True:
+            try:
+                return self._store.do_many(calls)
+            except LeasingClosed as closed:
+                time.sleep(pause_s(closed))
+
+    def _known(self, ids: list[str]) -> list[Job]:
+        try:
+            return self._store.do_many([self._get(job_id) for job_id in ids])
+        except JobNotFound:
+            if left_ms := carry_out(self._store, self._learning.noticed_ms()):
+                raise LeasingClosed(left_ms) from None
+            raise
+
+    def _known_by_now(self, ids: list[str]) -> list[Job]:
+        """Read jobs; none while one may be among what the store is about to be told again."""
+        try:
+            return self._known(ids)
+        except LeasingClosed:
+            return []
 
     def download(self, job: Job, folder: str | Path) -> list[Path]:
         """Save the job's result files into ``folder``; the paths, in the job's order.

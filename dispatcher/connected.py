@@ -11,8 +11,9 @@ from typing import Any
 
 from dispatcher import events
 from dispatcher.connection import Call
-from dispatcher.errors import JobNotFound, RequestInvalid, StoreUnavailable, WaitTimeout
+from dispatcher.errors import JobNotFound, LeasingClosed, RequestInvalid, StoreUnavailable, WaitTimeout
 from dispatcher.jobs import Jobs
+from dispatcher.learning import Learning
 from dispatcher.models import Job, Request
 from dispatcher.options import Options, check_timeout, check_user
 from dispatcher.settings import Settings, load_settings
@@ -46,6 +47,15 @@ def _many_options(requests: Sequence[Request], user: int, common: dict[str, Any]
     return [replace(whole, idempotency_key=f"{key}#{index}" if key else None) for index, _ in enumerate(requests)]
 
 
+LEARNING_PAUSE_MAX_S = 1.0
+"""A window may close early, where its store is put right."""
+
+
+def pause_s(closed: LeasingClosed) -> float:
+    """Seconds until a submission whose key may be among what the store lost is tried again."""
+    return min(closed.wait_ms / 1000, LEARNING_PAUSE_MAX_S)
+
+
 class Connected:
     """What both clients know: the settings, the user and the nouns."""
 
@@ -61,6 +71,7 @@ class Connected:
         self.user = user
         self.settings = _settings(redis_url, namespace, state_dir)
         self._jobs = Jobs(self.settings)
+        self._learning = Learning(self.settings)
         self._events = events.reader_of(str(self.settings.redis_url), self.settings.namespace)
         self._open(str(self.settings.redis_url))
 

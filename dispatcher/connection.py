@@ -57,6 +57,10 @@ PASSING = ("BUSY", "CLUSTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN", "UNKILLAB
 """How Redis begins where it answers, and cannot serve now; others of its plain errors no waiting mends."""
 
 
+CLOSED_UNDER_UVLOOP = "unable to perform operation on"
+"""How uvloop begins, in a bare RuntimeError, where a connection was closed as something was sent on it."""
+
+
 @contextmanager
 def _failures_told(name: str) -> Iterator[None]:
     """Map whatever redis-py raises to our tree, at this one place; what is our own defect stays as it is."""
@@ -72,6 +76,10 @@ def _failures_told(name: str) -> Iterator[None]:
         raise StoreUnavailable(f"Redis does not serve us: {_reason(error)}") from error
     except OSError as error:
         raise StoreUnavailable(f"Redis cannot be reached: {_reason(error)}") from error
+    except RuntimeError as error:
+        if not str(error).startswith(CLOSED_UNDER_UVLOOP):
+            raise
+        raise StoreUnavailable(f"Redis closed the connection: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:

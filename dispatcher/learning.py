@@ -40,6 +40,11 @@ class Learning:
         """Milliseconds until the window closes; 0 where none is open."""
         return command("PTTL", self.keys.of("learning"), read=lambda reply: max(0, int(reply)))
 
+    def noticed_ms(self) -> Plan[int]:
+        """Milliseconds until the window closes, opened now if nobody has noticed yet that the server changed."""
+        _, left_ms = yield [Call("renew", (0,), read=_nothing), self.left_ms()]
+        return int(left_ms)
+
     def window(self) -> Plan[Window | None]:
         """The window, None where none is open."""
         left_ms, reason = yield [self.left_ms(), command("GET", self.keys.of("learning"), read=_text)]

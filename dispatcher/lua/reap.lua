@@ -85,7 +85,7 @@ for _, job in ipairs(overdue) do
     redis.call('ZREM', ns .. ':deadlines', job)
     refill(pool, channel)
     forced = forced + 1
-  elseif graced == '' and suspect == '' and (state == 'S' or state == 'U' or state == 'A') then
+  elseif graced == '' and (suspect == '' or now - tonumber(suspect) < strike_ms) and (state == 'S' or state == 'U' or state == 'A') then
     redis.call('HSET', lease_key(job), 'graced', '1')
     redis.call('ZADD', ns .. ':deadlines', int(now + grace_ms), job)
   else

@@ -49,6 +49,12 @@ if not is_over then
   redis.call('XADD', ns .. ':events', 'MAXLEN', '~', EVENTS_KEPT, '*', 'job', job, 'status', given.status)
 end
 
+local key_lives_ms = (tonumber(given.idempotent_until_ms) or 0) - now
+if key_lives_ms > 0 then
+  local known = ns .. ':idempotency:' .. given.user .. ':' .. given.idempotency_key
+  redis.call('SET', known, job .. ' ' .. given.digest, 'NX', 'PX', int(key_lives_ms))
+end
+
 redis.call('DEL', lease_key(job))
 redis.call('HSET', lease_key(job), unpack(lease_fields))
 redis.call('HSET', lease_key(job), 'state', state)

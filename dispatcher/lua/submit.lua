@@ -18,6 +18,12 @@
 local keep_s, mode, job, pool, user = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local pin, deadline_ms, max_wait_ms = ARGV[9], tonumber(ARGV[11]), tonumber(ARGV[12])
 
+-- How the key and its job are known for so long; an owner that re-asserts the job tells the key again.
+local function remember(key, digest, ttl_ms)
+  redis.call('SET', ns .. ':idempotency:' .. user .. ':' .. key, job .. ' ' .. digest, 'PX', ttl_ms)
+  redis.call('HSET', job_key(job), 'idempotency_key', key, 'digest', digest, 'idempotent_until_ms', int(now + tonumber(ttl_ms)))
+end
+
 local function answer(verdict, id) return { verdict, redis.call('HGETALL', job_key(id)) } end
 
 if redis.call('EXISTS', job_key(job)) == 1 then return answer('exists', job) end
@@ -28,6 +34,8 @@ if known then
   if digest ~= ARGV[14] then return { 'conflict', first } end
   if redis.call('EXISTS', job_key(first)) == 1 then return answer('exists', first) end
 end
+-- The key may be among what the store lost, and its job about to be told of.
+if idempotency and learning_ms() > 0 then return { 'learning', int(learning_ms()) } end
 if pin ~= '' then
   local state = redis.call('HGET', account_key(pool, pin), 'state')
   if not state or state == 'deleted' then return { 'no_account' } end
@@ -65,5 +73,5 @@ end
 
 redis.call('SADD', ns .. ':pools', pool)
 redis.call('HSET', job_key(job), 'wire_channel', leased or (pin ~= '' and pin) or '0')
-if idempotency then redis.call('SET', idempotency, job .. ' ' .. ARGV[14], 'PX', ARGV[15]) end
+if idempotency then remember(ARGV[13], ARGV[14], ARGV[15]) end
 return answer('created', job)

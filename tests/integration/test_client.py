@@ -32,6 +32,7 @@ from dispatcher import (
     WaitTimeout,
 )
 from dispatcher.connection import Call, Store, command
+from dispatcher.errors import LeasingClosed
 from dispatcher.events import reader_of
 from dispatcher.handoff import QUEUE, DeliveryId
 from dispatcher.leases import Assignment
@@ -56,7 +57,7 @@ async def async_client(store: Store, settings: Settings) -> AsyncIterator[AsyncC
 
 
 def put_account(store: Store, max_jobs: int = 10, channel: str = CHANNEL) -> None:
-    args = (entropy(), 15_000, 1, "1:discord", channel, "99", "sealed", "abc", f"digest-{channel}", max_jobs, "v1")
+    args = (entropy(), 15_000, 1, "1:discord", channel, "99", "sealed", "abc", f"digest-{channel}", max_jobs, "v1", "")
     store.do(Call("account_put", args, lambda reply: reply))
 
 
@@ -320,6 +321,51 @@ def test_one_key_used_a_hundred_times_at_once_makes_one_job(settings: Settings, 
     assert len(ids) == 1
     assert store.client.zcard(store.keys.of("jobs", "1")) == 1
     assert store.client.llen(f"{settings.namespace}:rq:queue:{QUEUE}") == 1
+
+
+def learn(store: Store, window_ms: int) -> None:
+    store.client.set(store.keys.of("learning"), "the server changed", px=window_ms)
+
+
+def test_a_key_that_the_store_may_have_lost_is_taken_up_when_it_has_learned(client: Client, store: Store) -> None:
+    known = client.enqueue(single(), idempotency_key="known")
+    learn(store, 700)
+
+    assert client.enqueue(single(), idempotency_key="known").id == known.id
+    assert client.enqueue(single("without a key")).status == "created"
+    assert store.client.pttl(store.keys.of("learning")) > 0
+    assert client.enqueue(single("another"), idempotency_key="new").status == "created"
+    assert store.client.pttl(store.keys.of("learning")) < 0
+
+
+def test_an_unknown_job_may_be_told_of_again_while_the_store_learns(client: Client, store: Store) -> None:
+    job = client.enqueue(single())
+    record = store.client.hgetall(store.keys.job(job.id))
+    store.client.delete(store.keys.job(job.id))
+    learn(store, 60_000)
+    ended: list[Job] = []
+    waiter = threading.Thread(target=lambda: ended.append(client.wait(job.id, timeout_s=30)))
+    waiter.start()
+
+    with pytest.raises(LeasingClosed):
+        client.get(job.id)
+    store.client.hset(store.keys.job(job.id), mapping={str(name): str(value) for name, value in record.items()})
+    client.cancel(job.id)
+
+    waiter.join(30)
+    assert [job.status for job in ended] == ["cancelled"]
+
+
+async def test_the_async_client_waits_for_what_a_learning_store_does_not_know(
+    async_client: AsyncClient, store: Store
+) -> None:
+    learn(store, 500)
+
+    with pytest.raises(LeasingClosed):
+        await async_client.get("20261122203000123ABCDEF")
+    assert (await async_client.enqueue(single(), idempotency_key="new")).status == "created"
+    with pytest.raises(JobNotFound):
+        await async_client.get("20261122203000123ABCDEF")
 
 
 def test_wait_returns_a_job_that_is_final_already(client: Client) -> None:

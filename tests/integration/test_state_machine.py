@@ -267,6 +267,8 @@ class Lifecycles(RuleBasedStateMachine):
             worker.state = reply[1]
 
     def accepted_anothers(self, worker: Worker) -> None:
+        if worker.state == "C":
+            return  # nobody knows an id of what he has not sent
         others = [n for job, n in self.sent.items() if job != worker.job and self.fleet.lease(job).get("remote")]
         for submission in others[:1]:
             reply = self.fleet.mark_accepted(worker.job, f"submission-{submission}", token=worker.token)

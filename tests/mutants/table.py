@@ -361,6 +361,7 @@ MUTANTS: list[Mutant] = [
     ),
     *_in(
         "reap",
+        ("now - tonumber(suspect) < strike_ms)", "false)", "a clock that jumped takes a living owner's grace"),
         ("elseif suspect == '' then", "elseif suspect == '-' then", "one late renewal costs the delivery"),
         ("or state == 'S' and 'U' or state", "or state", "a submission is found as if still under way"),
         ("if state == 'R' and is_queued(job .. '-' .. token) then", "if false then", "queued deliveries multiply"),
@@ -414,6 +415,7 @@ MUTANTS: list[Mutant] = [
     ),
     *_in(
         "submit",
+        ("if idempotency and learning_ms() > 0 then", "if false then", "a key whose job was lost is taken twice"),
         ("  if learning_ms() > 0 then", "  if false then", "a full fleet, it says"),
         killers=(lua("learning"),),
     ),
@@ -483,6 +485,7 @@ MUTANTS: list[Mutant] = [
     ),
     *_in(
         "reassert",
+        ("if key_lives_ms > 0 then", "if false then", "a key that was lost makes a second job"),
         ("if verdict == 'stale' or", "if", "a newer owner is overruled"),
         ("and is_over and state == 'C')", "and false)", "a slot for what was never sent"),
         ("if is_over then state = 'D' end\n", "", "a cancelled job lives again"),

@@ -66,6 +66,21 @@ def all_of(job: str, values: dict[str, Any]) -> dict[str, Any]:
 # --- what the store lost, and what the owner knows ---------------------------------------------------------
 
 
+def test_an_idempotency_key_that_was_lost_with_its_job_is_known_again(fleet: Fleet) -> None:
+    fleet.put("c1")
+    before = keep(fleet.store)
+    fleet.submit("j1", key="once")
+    bring_on(fleet, "j1", "A")
+    held = holding(fleet, "j1")
+    put_back(fleet.store, before)
+
+    assert fleet.submit("j2", key="once")[0] == "learning"
+    assert reassert(fleet, held) == ["ok", "A"]
+
+    assert fleet.submit("j3", key="once")[0] == "exists"
+    assert 0 < fleet.store.client.pttl(fleet.store.keys.of("idempotency", "1", "once")) <= 86_400_000
+
+
 @pytest.mark.parametrize("state", ["C", "S", "U", "A", "D"])
 def test_a_job_that_the_store_never_heard_of_is_put_back_whole(fleet: Fleet, state: str) -> None:
     fleet.put("c1")
