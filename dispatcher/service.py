@@ -1,4 +1,6 @@
-"""The background service, `dispatcher run`: refills, reaps, checks accounts, cleans. One or more run, without a leader.
+"""The background service, `dispatcher run`: refills, reaps, checks accounts, cleans, audits.
+
+One or more run, without a leader.
 
 It is the safety net. Slots are granted by whichever script frees them, with no service running; without one, only
 lost leases stay lost and old entries stay listed until one is back.
@@ -9,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import signal
 
+from dispatcher.auditor import Auditor
 from dispatcher.cleaner import Cleaner
 from dispatcher.connection import open_async_store
 from dispatcher.learner import Learner
@@ -45,6 +48,7 @@ async def serve(settings: Settings) -> None:
         Reaper(store, slots, sweep_s=settings.sweep_s),
         Learner(store, Learning(settings)),
         Cleaner(store, settings),
+        Auditor(store, settings),
         Rechecker(store, settings),
     ]
     for loop in loops:

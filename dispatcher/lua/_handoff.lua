@@ -32,6 +32,18 @@ local function mint()
   return int(token)
 end
 
+local queue = ns .. ':rq:queue:' .. RQ.origin
+
+-- The deliveries still in RQ's queue, as a set; read once a call, and only if asked for.
+local queued = nil
+local function is_queued(delivery)
+  if not queued then
+    queued = {}
+    for _, id in ipairs(redis.call('LRANGE', queue, 0, -1)) do queued[id] = true end
+  end
+  return queued[delivery]
+end
+
 -- Write RQ's job hash, for a worker that calls the function with the id: queued, or started where one runs it already.
 local function describe(delivery, callable, status)
   local at = rq_now()
@@ -47,8 +59,8 @@ end
 -- Hand it to RQ; `front`: before all others.
 local function push(delivery, callable, front)
   describe(delivery, callable, 'queued')
-  redis.call('SADD', ns .. ':rq:queues', ns .. ':rq:queue:' .. RQ.origin)
-  redis.call(front and 'LPUSH' or 'RPUSH', ns .. ':rq:queue:' .. RQ.origin, delivery)
+  redis.call('SADD', ns .. ':rq:queues', queue)
+  redis.call(front and 'LPUSH' or 'RPUSH', queue, delivery)
 end
 
 -- Hand a job to RQ; `front` is for redeliveries, whose upstream job already runs. The record keeps the token, so that an

@@ -23,11 +23,18 @@ local function capacity(pool, channel)
   return room, used, tonumber(streak) or 0
 end
 
--- Rebuild the channel's membership of free:<pool>; every script that touches a channel ends here.
--- A channel whose pinned job fits is kept for it, until eight in a row were served while others wait.
-local function refresh(pool, channel)
+-- The channel's score in free:<pool>, or nil where it has no place there: without room, or kept for a pinned job that
+-- fits, until eight in a row were served while others wait.
+local function openness(pool, channel)
   local room, used, streak = capacity(pool, channel)
-  if room and (streak >= PINNED_STREAK or not pinned_fit(pool, channel, used)) then
+  if room and (streak >= PINNED_STREAK or not pinned_fit(pool, channel, used)) then return used end
+  return nil
+end
+
+-- Rebuild the channel's membership of free:<pool>; every script that touches a channel ends here.
+local function refresh(pool, channel)
+  local used = openness(pool, channel)
+  if used then
     redis.call('ZADD', free_key(pool), used, channel)
   else
     redis.call('ZREM', free_key(pool), channel)

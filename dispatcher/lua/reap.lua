@@ -11,18 +11,7 @@ if closed_ms > 0 then return { 0, 0, 0, 0 } end
 
 local keep_s, strike_ms, hold_ms, grace_ms = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local BATCH = 128
-local queue = ns .. ':rq:queue:' .. RQ.origin
 local redelivered, ended, forced = 0, 0, 0
-
--- The deliveries still in RQ's queue, as a set; read once a call, and only if asked for.
-local queued = nil
-local function is_queued(delivery)
-  if not queued then
-    queued = {}
-    for _, id in ipairs(redis.call('LRANGE', queue, 0, -1)) do queued[id] = true end
-  end
-  return queued[delivery]
-end
 
 local function drain(job, deadline)
   redis.call('HSET', lease_key(job), 'state', 'D')
