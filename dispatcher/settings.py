@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import redis
-from pydantic import Field, NonNegativeInt, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from pydantic_settings import SettingsError as SourceError
@@ -97,6 +97,7 @@ class Settings(BaseSettings):
     cancel_frees_slot: Literal["upstream_end", "at_once"] = "upstream_end"
 
     # Jobs
+    max_attempts: PositiveInt = 1
     capacity_requeues_max: NonNegativeInt = 20
     cooling_first_s: SomeSeconds = 10
     cooling_max_s: SomeSeconds = 900

@@ -206,10 +206,13 @@ class Slots:
         error: str | None = None,
         error_details: str | None = None,
         still_running: bool = False,
+        again: bool = False,
     ) -> Call[str]:
         """Record the outcome and free the slot, once; returns the status on record.
 
         With ``still_running`` the job ends and its slot stays held until the upstream ends or the hold is over.
+        With ``again`` a job that was accepted and failed returns to its place in the line (``created``) while it has
+        fewer than ``max_attempts`` behind it.
 
         Raises (when the reply is read):
             LeaseLost: a newer delivery owns the job.
@@ -230,6 +233,8 @@ class Slots:
             int(still_running),
             self.hold_ms,
             lease.state,
+            self.settings.max_attempts if again else "",
+            (error or "")[:REASON_CHARACTERS],
             *flat,
         )
 

@@ -120,7 +120,10 @@ class DeliveryLedger:
         if not await self._accepted(remote_id, "started", message):
             return False
         lease = self.lease.in_state("D" if self.lease.state == "D" else "A", remote_id=remote_id)
-        self._holding = self._holding.later(lease, **self._as_shown("started", message))
+        shown = self._as_shown("started", message)
+        if self.lease.remote_id is None and lease.state == "A":
+            shown["attempts"] = int(self._holding.record.get("attempts") or 0) + 1
+        self._holding = self._holding.later(lease, **shown)
         self._shown = message
         self.close()
         return True
@@ -161,6 +164,7 @@ class DeliveryLedger:
                 message=outcome.message,
                 error=outcome.error,
                 error_details=outcome.error_details,
+                again=outcome.again,
             )
         return self._slots.handback(
             self.lease,
@@ -224,8 +228,7 @@ class DeliveryLedger:
             upstream_user=upstream_user or None,
             upstream_ms=upstream_ms,
         )
-        attempts = int(self._holding.record.get("attempts") or 0) + 1
-        self._holding = self._holding.later(lease, attempts=attempts)
+        self._holding = self._holding.later(lease)
 
     def _as_shown(self, status: Status, message: Message | None) -> dict[str, str | int]:
         """What the record says of a job that runs, or is over for its caller and runs on."""

@@ -95,7 +95,12 @@ local function serve(pool, pin)
   return dispatch(pool)
 end
 
--- Put the job back where it came from: its original score is the front of the line.
+-- A run that is over keeps its id, so that the job's next run cannot be taken for it.
+local function disown(pool, remote)
+  redis.call('SET', ns .. ':claimed:' .. pool .. ':' .. remote, 'refused', 'XX', 'KEEPTTL')
+end
+
+-- Put the job back where it came from: its original score is the front of the line. What it showed of a run goes.
 -- A job pinned to an account that is gone can never run: it fails. True: it waits; false: it failed.
 local function to_pending(job, event, keep_s, status, changes)
   local pool, pin, score, check = fields(job_key(job), 'pool', 'pin', 'score', 'pending_deadline_ms')
@@ -109,6 +114,7 @@ local function to_pending(job, event, keep_s, status, changes)
   else
     redis.call('ZREM', ns .. ':deadlines', job)
   end
+  redis.call('HDEL', job_key(job), 'message', 'started_ms')
   record(job, event, status, changes)
   return true
 end

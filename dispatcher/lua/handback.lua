@@ -42,8 +42,11 @@ if asked_ms > 0 or (ARGV[11] ~= '' and may_cool()) then
     tonumber(ARGV[1]))
 end
 
--- The refused run keeps its id, so that the job's next run cannot be taken for it.
-if remote ~= '' then redis.call('SET', ns .. ':claimed:' .. pool .. ':' .. remote, 'refused', 'XX', 'KEEPTTL') end
+-- Accepted, and then refused after all: that was no attempt.
+if remote ~= '' then
+  disown(pool, remote)
+  if state ~= 'D' then redis.call('HINCRBY', job_key(job), 'attempts', -1) end
+end
 release(pool, channel, job)
 local verdict = { 'pending' }
 if state == 'D' then

@@ -74,6 +74,5 @@ redis.call('HSET', lease_key(job), 'state', 'S', 'submitted_ms', int(now), 'dead
 if ARGV[12] ~= '' then redis.call('HSET', lease_key(job), 'upstream_ms', ARGV[12]) end
 extend(job, ttl_ms)
 redis.call('ZADD', ns .. ':deadlines', int(deadline > 0 and math.min(deadline, hard) or hard), job)
-redis.call('HINCRBY', job_key(job), 'attempts', 1)
 record(job, 'submitting')
 return { 'ok', int(now), redis.call('HGETALL', account) }

@@ -149,6 +149,46 @@ async def test_a_failed_job_is_settled_and_then_told_to_rq(desk: Desk) -> None:
     assert desk.used() == 0
 
 
+async def test_a_job_that_failed_is_tried_again_as_a_run_of_its_own_while_it_has_attempts_left(desk: Desk) -> None:
+    runs: list[str] = []
+
+    async def fails_once(ledger: Ledger) -> Outcome:
+        runs.append(ledger.step)
+        await ledger.submitting()
+        assert await ledger.accepted(f"run-{len(runs)}", Message(messageId="5", content="half done"))
+        if len(runs) == 1:
+            return Ended(status="failed", error="the bot says: no", again=True)
+        return Ended(status="completed", message=Message(messageId="6", content="done"))
+
+    desk.slots.settings = desk.slots.settings.model_copy(update={"max_attempts": 2})
+    desk.upstream.play = fails_once
+    job, delivery = desk.enqueue()
+
+    await run_job(delivery)
+    between = desk.read(job)
+    await run_job(desk.next_delivery())
+
+    assert (between.status, between.error, between.messageId, between.attempts) == ("created", None, None, 1)
+    ended = desk.read(job)
+    assert (ended.status, ended.content, ended.error, ended.attempts) == ("completed", "done", None, 2)
+    assert (runs, desk.used()) == (["start", "start"], 0)
+
+
+async def test_a_job_is_tried_once_unless_more_is_asked_for(desk: Desk) -> None:
+    async def fails(ledger: Ledger) -> Outcome:
+        await ledger.submitting()
+        assert await ledger.accepted("remote-1")
+        return Ended(status="failed", error="the bot says: no", again=True)
+
+    desk.upstream.play = fails
+    job, delivery = desk.enqueue()
+
+    with pytest.raises(JobFailed):
+        await run_job(delivery)
+
+    assert desk.read(job).status == "failed"
+
+
 async def test_a_moderated_job_is_an_outcome_and_no_failure_to_rq(desk: Desk) -> None:
     async def moderates(ledger: Ledger) -> Outcome:
         return Ended(status="moderated", error="the bot says: sensitive")

@@ -290,8 +290,12 @@ class Lifecycles(RuleBasedStateMachine):
         self.stops(worker)
         held = self.holds(worker)
         status = self.chance.choice(("completed", "failed", "moderated"))
-        reply = self.fleet.settle(worker.job, status, token=worker.token)
+        attempts_max = self.chance.choice(("", 2))
+        reply = self.fleet.settle(worker.job, status, attempts_max=attempts_max, token=worker.token)
         assert not held or reply[0] == "ok"
+        if held and reply == ["ok", "created"]:  # tried again: only what was accepted, and has ended
+            assert (status, attempts_max, worker.state) == ("failed", 2, "A")
+            assert self.sent.pop(worker.job) == worker.submission
 
     def gave_up_waiting(self, worker: Worker) -> None:
         held = self.holds(worker)

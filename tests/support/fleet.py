@@ -161,16 +161,27 @@ class Fleet:
         status: str = "completed",
         *,
         running: bool = False,
+        attempts_max: int | str = "",
         token: str | None = None,
         known: str = "C",
         **fields: str,
     ) -> Any:
-        """Record an outcome; ``running``: the upstream may still run the job; ``known``: the state its owner knows."""
+        """Record an outcome.
+
+        Args:
+            job: whose.
+            status: completed, failed or moderated.
+            running: the upstream may still run the job.
+            attempts_max: as the setting; '' is for what may not be tried again.
+            token: the delivery's, if not the one in force.
+            known: the state its owner knows.
+            fields: of the record.
+        """
         flat = [part for pair in fields.items() for part in pair]
         return self.run(
             "settle",
             *(self.seed(), self.times.ttl_ms, KEEP_S, job, token or self.token(job)),
-            *(status, int(running), self.times.hold_ms, known, *flat),
+            *(status, int(running), self.times.hold_ms, known, attempts_max, fields.get("error", ""), *flat),
         )
 
     def handback(

@@ -230,6 +230,18 @@ async def test_a_bot_that_says_it_is_busy_hands_the_job_back(chase: Chase) -> No
     assert (outcome.counted, outcome.cool_s, outcome.cools, outcome.disable) == (True, 0, "said", None)
 
 
+@pytest.mark.parametrize(
+    ("words", "again"), [("Generation failed, try again", True), ("This violates our content policy", False)]
+)
+async def test_only_a_failure_in_the_bots_own_words_may_be_tried_again(chase: Chase, words: str, again: bool) -> None:
+    await chase.look(answer())
+    await chase.look(answer(words))
+
+    ended = await chase.outcome()
+    assert isinstance(ended, Ended)
+    assert (ended.status, ended.again) == ("failed" if again else "moderated", again)
+
+
 async def test_the_window_narrows_to_the_jobs_own_message(chase: Chase) -> None:
     await chase.look(answer())
 

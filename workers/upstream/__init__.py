@@ -18,12 +18,21 @@ from dispatcher.models import Account, Job, Message, Revive
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The upstream ended the job, or will never start it: its slot is free."""
+    """The upstream ended the job, or will never start it: its slot is free.
+
+    Args:
+        status: how it ended.
+        message: the upstream's message, as the job shows it.
+        error: why it did not complete.
+        error_details: all that the upstream said of it.
+        again: accepted and then failed, by the upstream's own word: it may be tried again (``max_attempts``).
+    """
 
     status: Literal["completed", "failed", "moderated"]
     message: Message | None = None
     error: str | None = None
     error_details: str | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ def test_a_job_in_s_is_permitted_with_its_first_instant(fleet: Fleet) -> None:
     first = fleet.lease("j1")["submitted_ms"]
 
     assert fleet.again_changes_nothing()[:2] == ["ok", first]
-    assert fleet.record("j1")["attempts"] == "1"
+    assert fleet.record("j1")["attempts"] == "0"
 
 
 @pytest.mark.parametrize("state", ["U", "A", "D", "F", "P"])

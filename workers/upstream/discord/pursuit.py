@@ -212,4 +212,5 @@ class Pursuit:
                     message=message.shown(reading.percent),
                     error=f"the bot says: {reading.words}",
                     error_details=message.text,
+                    again=says == "failed",
                 )
