@@ -22,6 +22,8 @@ STEPS: dict[LeaseState, Step] = {"C": "start", "S": "lookup", "U": "lookup", "A"
 
 STRIKE_MS = 5000
 REDELIVERIES_MAX = 5
+SURVIVED_MS = 5000
+"""An owner heard of so long after its claim was not killed by its job: see docs/adr/0009."""
 OWNER_GRACE_MS = 30_000
 SUBMIT_WINDOW_MS = 60_000
 """How long an unanswered submission keeps others of its channel waiting."""

@@ -24,6 +24,7 @@ from dispatcher.leases import (
     STEPS,
     STRIKE_MS,
     SUBMIT_WINDOW_MS,
+    SURVIVED_MS,
     Assignment,
     Cools,
     Holding,
@@ -316,7 +317,7 @@ class Slots:
 
     def reap(self) -> Call[tuple[int, int, int, bool]]:
         """Take back what dead owners left: (redelivered, ended, slots forced free, is there more)."""
-        args = (*self._refilling(), STRIKE_MS, REDELIVERIES_MAX, self.hold_ms, OWNER_GRACE_MS)
+        args = (*self._refilling(), STRIKE_MS, REDELIVERIES_MAX, self.hold_ms, OWNER_GRACE_MS, SURVIVED_MS)
 
         def read(reply: Any) -> tuple[int, int, int, bool]:
             match reply:

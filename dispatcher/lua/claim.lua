@@ -23,7 +23,8 @@ if bound == '' then
   if learning_ms() > 0 then return { 'wait', int(learning_ms()) } end
   local following = NEXT[state]
   verdict = following[2]
-  redis.call('HSET', lease_key(job), 'state', following[1], 'execution', execution, 'owner', ARGV[5])
+  redis.call('HSET', lease_key(job), 'state', following[1], 'execution', execution, 'owner', ARGV[5],
+    'claimed_ms', int(now))
   if following[1] == 'C' then -- with this secret the submission is prepared
     redis.call('HSET', lease_key(job), 'secret_version',
       redis.call('HGET', account_key(pool, channel), 'secret_version') or '')

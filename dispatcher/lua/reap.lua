@@ -1,7 +1,11 @@
 -- Take back what dead owners left: the only redelivery there is. A slot is never freed here while the upstream may run.
 -- Two strikes: a lease found expired is suspect; it is redelivered only strike_ms later, if no renewal cleared it.
+-- Poison: owners in a row that died within moments of taking the job up. What nobody took up counts against nobody; nor
+-- does the death of one who lived with a submitted job for survived_ms: the job did not kill him, and its hard deadline
+-- bounds how often that can be said. A job not yet submitted has no such bound, so there every death counts.
 -- KEYS  [1] namespace
 -- ARGV  [1] seed  [2] ttl_ms  [3] keep_s  [4] strike_ms  [5] redeliveries_max  [6] hold_ms  [7] grace_ms
+--       [8] survived_ms
 -- Returns {redelivered, ended, forced, more: 1 if there is more to do now}
 -- While learning nobody is taken for dead: an owner may not have found the server yet.
 -- Safe to run twice.
@@ -10,6 +14,7 @@
 if closed_ms > 0 then return { 0, 0, 0, 0 } end
 
 local keep_s, strike_ms, hold_ms, grace_ms = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local survived_ms = tonumber(ARGV[8])
 local BATCH = 128
 local redelivered, ended, forced = 0, 0, 0
 
@@ -35,15 +40,27 @@ local function give_up(job, event, message)
   ended = ended + 1
 end
 
+-- An owner died: is the job to be delivered no more? `suspect` is the instant at which he was last heard.
+local function is_poison(job, state)
+  local claimed, heard = fields(lease_key(job), 'claimed_ms', 'suspect')
+  if state ~= 'C' and tonumber(heard) - (tonumber(claimed) or now) >= survived_ms then
+    if fields(job_key(job), 'redeliveries') ~= '' then redis.call('HSET', job_key(job), 'redeliveries', 0) end
+    return false
+  end
+  return redis.call('HINCRBY', job_key(job), 'redeliveries', 1) > tonumber(ARGV[5])
+end
+
 local function second_strike(job, token, state)
-  if state == 'R' and is_queued(job .. '-' .. token) then
+  local is_claimed = fields(lease_key(job), 'execution') ~= ''
+  if not is_claimed and is_queued(job .. '-' .. token) then
     redis.call('HDEL', lease_key(job), 'suspect')
     redis.call('ZADD', ns .. ':expiry', int(now + ttl_ms), job)
     return
   end
   redis.call('LREM', queue .. ':intermediate', 1, job .. '-' .. token)
-  if redis.call('HINCRBY', job_key(job), 'redeliveries', 1) > tonumber(ARGV[5]) then
-    if state ~= 'D' then give_up(job, 'poison', 'Its worker died ' .. ARGV[5] .. ' times while running it') end
+  if is_claimed and is_poison(job, state) then
+    local deaths = tonumber(ARGV[5]) + 1
+    if state ~= 'D' then give_up(job, 'poison', 'Its worker died ' .. deaths .. ' times in a row') end
     redis.call('ZREM', ns .. ':expiry', job)
     return
   end
@@ -58,7 +75,7 @@ for _, job in ipairs(expired) do
   if token == '' then
     redis.call('ZREM', ns .. ':expiry', job)
   elseif suspect == '' then
-    redis.call('HSET', lease_key(job), 'suspect', int(now))
+    redis.call('HSET', lease_key(job), 'suspect', int(tonumber(redis.call('ZSCORE', ns .. ':expiry', job)) - ttl_ms))
     redis.call('ZADD', ns .. ':expiry', int(now + strike_ms), job)
   else
     second_strike(job, token, state)

@@ -33,6 +33,7 @@ class Times:
     patience_ms: int = 15_000
     strike_ms: int = 5000
     grace_ms: int = 30_000
+    survived_ms: int = 5000
     daily_cap: int = 0
     cooling_first_ms: int = 10_000
     cooling_max_ms: int = 900_000
@@ -245,8 +246,8 @@ class Fleet:
     def reap(self, *, redeliveries_max: int = 5) -> Any:
         """Sweep once."""
         times = self.times
-        args = (self.seed(), times.ttl_ms, KEEP_S, times.strike_ms, redeliveries_max, times.hold_ms, times.grace_ms)
-        return self.run("reap", *args)
+        args = (times.strike_ms, redeliveries_max, times.hold_ms, times.grace_ms, times.survived_ms)
+        return self.run("reap", self.seed(), times.ttl_ms, KEEP_S, *args)
 
     # --- a job in a state ----------------------------------------------------------------------------
 
@@ -275,6 +276,12 @@ class Fleet:
         """The soft expiry of the jobs' leases passes."""
         for job in jobs:
             self.store.client.zadd(self.key("expiry"), {job: PAST_MS}, xx=True)
+
+    def die_after(self, job: str, lived_ms: int, *, redeliveries_max: int = 5) -> Any:
+        """The job's owner was last heard ``lived_ms`` after its claim; the second sweep's reply."""
+        claimed_ms = PAST_MS - self.times.ttl_ms - lived_ms  # so that the lease has expired, at PAST_MS
+        self.store.client.hset(self.key("lease", job), "claimed_ms", claimed_ms)
+        return self.strike_twice(job, redeliveries_max=redeliveries_max)
 
     def strike_twice(self, *jobs: str, redeliveries_max: int = 5) -> Any:
         """The jobs' owners are silent for both strikes; returns the reply of the second sweep."""

@@ -126,3 +126,16 @@ def test_what_was_sent_keeps_the_secret_it_was_sent_with_and_what_is_prepared_ha
     fleet.claim("j1", execution="e2")
 
     assert fleet.lease("j1")["secret_version"] == version
+
+
+def test_a_claim_tells_when_its_owner_took_the_job_up_and_a_repeat_does_not(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.submit("j1")
+    before_ms = fleet.now_ms()
+
+    fleet.claim("j1")
+
+    assert before_ms <= int(fleet.lease("j1")["claimed_ms"]) <= fleet.now_ms()
+    fleet.store.client.hset(fleet.key("lease", "j1"), "claimed_ms", PAST_MS)
+    fleet.claim("j1")
+    assert fleet.lease("j1")["claimed_ms"] == str(PAST_MS)

@@ -77,19 +77,101 @@ def test_an_id_lost_on_its_way_to_a_worker_is_minted_anew(fleet: Fleet) -> None:
     assert fleet.store.client.llen(f"{fleet.queue_key}:intermediate") == 0
 
 
-@pytest.mark.parametrize(("state", "becomes"), [("R", "F"), ("C", "F"), ("S", "D"), ("U", "D"), ("A", "D")])
-def test_the_sixth_redelivery_is_poison(fleet: Fleet, state: str, becomes: str) -> None:
+@pytest.mark.parametrize(("state", "becomes"), [("C", "F"), ("S", "D"), ("U", "D"), ("A", "D")])
+def test_the_sixth_owner_in_a_row_that_dies_at_once_ends_the_job(fleet: Fleet, state: str, becomes: str) -> None:
     fleet.put("c1")
     fleet.bring("j1", state)
     fleet.submit("waits")
-    fleet.store.client.hset(fleet.key("job", "j1"), "redeliveries", 5)
-    fleet.lose("j1")
+    for _ in range(5):
+        assert fleet.die_after("j1", 0) == [1, 0, 0, 0]
+        fleet.claim("j1")
 
-    assert fleet.strike_twice("j1") == [0, 1, 0, 0]
+    assert fleet.die_after("j1", 4999) == [0, 1, 0, 0]
     assert (fleet.state("j1"), fleet.status("j1")) == (becomes, "failed")
-    assert fleet.record("j1")["error"] == "Its worker died 5 times while running it"
+    assert fleet.record("j1")["error"] == "Its worker died 6 times in a row"
     assert (fleet.state("waits"), fleet.score("j1", "expiry")) == ("R" if becomes == "F" else "P", None)
     assert fleet.again_changes_nothing() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("state", ["S", "U", "A", "D"])
+def test_the_death_of_an_owner_who_lived_with_a_submitted_job_is_not_its_doing(fleet: Fleet, state: str) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", state)
+    fleet.store.client.hset(fleet.key("job", "j1"), "redeliveries", 5)
+
+    for _ in range(10):
+        assert fleet.die_after("j1", 5000) == [1, 0, 0, 0]
+        fleet.claim("j1")
+
+    assert fleet.record("j1")["redeliveries"] == "0"
+    assert fleet.state("j1") == ("U" if state == "S" else state)
+
+
+def test_every_death_counts_before_the_submission_however_long_the_owner_lived(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "C")
+    for _ in range(5):
+        fleet.die_after("j1", FAR_MS)
+        fleet.claim("j1")
+
+    assert fleet.die_after("j1", FAR_MS) == [0, 1, 0, 0]
+    assert fleet.status("j1") == "failed"
+
+
+def test_how_long_an_owner_lived_is_counted_to_his_last_renewal(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "A")
+    claimed_ms = int(fleet.lease("j1")["claimed_ms"])
+    fleet.renew("j1")
+    heard_ms = (fleet.score("j1", "expiry") or 0) - fleet.times.ttl_ms
+
+    assert claimed_ms <= heard_ms <= fleet.now_ms()
+    expired_ms = fleet.now_ms() - 1
+    fleet.store.client.zadd(fleet.key("expiry"), {"j1": expired_ms})
+    fleet.reap()
+    assert fleet.lease("j1")["suspect"] == str(expired_ms - fleet.times.ttl_ms)
+
+
+def test_each_owner_is_counted_from_his_own_claim(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "A")
+    fleet.store.client.hset(fleet.key("lease", "j1"), "claimed_ms", PAST_MS)
+    fleet.strike_twice("j1")
+
+    before_ms = fleet.now_ms()
+    fleet.claim("j1")
+
+    assert int(fleet.lease("j1")["claimed_ms"]) >= before_ms
+    assert fleet.claim("j1")[0] == "same"
+
+
+@pytest.mark.parametrize("state", ["R", "C", "U", "A", "D"])
+def test_an_id_lost_before_anybody_took_it_up_counts_against_nobody(fleet: Fleet, state: str) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", state)
+    if state != "R":
+        fleet.yield_("j1")
+
+    for _ in range(8):
+        fleet.lose("j1")
+        assert fleet.strike_twice("j1") == [1, 0, 0, 0]
+
+    assert fleet.record("j1")["redeliveries"] == "0"
+    assert fleet.queue()[0] == f"j1-{fleet.token('j1')}"
+
+
+@pytest.mark.parametrize("state", ["U", "A", "D"])
+def test_while_every_worker_is_away_a_submitted_job_waits_in_the_queue(fleet: Fleet, state: str) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", state)
+    fleet.strike_twice("j1")
+    token = fleet.token("j1")
+
+    for _ in range(10):
+        assert fleet.strike_twice("j1") == [0, 0, 0, 0]
+
+    assert (fleet.queue()[0], fleet.token("j1"), fleet.state("j1")) == (f"j1-{token}", token, state)
+    assert fleet.claim("j1")[0] == {"U": "lookup", "A": "adopt", "D": "watch"}[state]
 
 
 def test_a_poisoned_draining_job_is_held_until_its_time(fleet: Fleet) -> None:
