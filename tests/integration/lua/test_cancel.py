@@ -100,3 +100,21 @@ def test_the_last_slot_of_a_deleted_account_takes_it_along(fleet: Fleet) -> None
     fleet.cancel("j1")
 
     assert fleet.account("c1") == {}
+
+
+@pytest.mark.parametrize("closed", ["unanswered", "paced"])
+def test_a_job_cancelled_while_it_waits_at_the_gate_frees_its_slot_and_may_not_submit(
+    fleet: Fleet, closed: str
+) -> None:
+    fleet.put("c1", 2)
+    fleet.bring("first", "S" if closed == "unanswered" else "A")
+    token = fleet.bring("j1", "C")
+    interval_ms = FAR_MS if closed == "paced" else 0
+    assert fleet.mark_submitting("j1", min_interval_ms=interval_ms)[0] == "wait"
+    fleet.submit("j2")
+
+    fleet.cancel("j1")
+
+    assert (fleet.state("j1"), fleet.state("j2")) == ("F", "R")
+    assert fleet.mark_submitting("j1", token=token) == ["stale"]
+    assert sorted(fleet.used("c1")) == ["first", "j2"]

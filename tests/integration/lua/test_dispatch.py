@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+
 import pytest
 
 from tests.support.fleet import PAST_MS, Fleet
@@ -185,3 +188,32 @@ def test_a_stopped_account_is_granted_nothing(fleet: Fleet, state: str) -> None:
     fleet.submit("j1")
 
     assert fleet.dispatch() == [0, 0, "0"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pinned_jobs_and_those_for_any_account_both_advance_however_long_both_wait(fleet: Fleet, seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 (repeatable on purpose)
+    limits = {"c1": 1, "c2": 3}
+    for channel, limit in limits.items():
+        fleet.put(channel, limit)
+    accepted = itertools.count()
+    served: dict[str, list[str]] = {channel: [] for channel in limits}
+    held: dict[str, set[str]] = {channel: set() for channel in limits}
+
+    for _ in range(150):
+        for kind in ("any", *limits):  # both lines are never empty
+            while len(fleet.pending("" if kind == "any" else kind)) < 2:
+                fleet.submit(f"{kind}-{next(accepted)}", pin="" if kind == "any" else kind)
+        for channel in limits:
+            fresh = [job for job in fleet.used(channel) if job not in held[channel]]
+            held[channel].update(fresh)
+            served[channel] += ["any" if job.startswith("any") else "pinned" for job in fresh]
+        channel = chance.choice(sorted(limits))
+        job = chance.choice(fleet.used(channel))
+        fleet.claim(job)
+        fleet.settle(job)
+
+    for kinds in served.values():
+        rows = [(kind, len(list(row))) for kind, row in itertools.groupby(kinds[12:])]  # the first fill has no order
+        assert max(length for kind, length in rows if kind == "pinned") == 8
+        assert {length for kind, length in rows if kind == "any"} == {1}

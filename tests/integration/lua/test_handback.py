@@ -313,3 +313,25 @@ def test_a_token_replaced_between_claim_and_permission_is_judged_by_what_it_was_
     fleet.handback("j1", "401", disable=True)
 
     assert fleet.account("c1")["state"] == "disabled"
+
+
+@pytest.mark.parametrize("state", ["C", "S", "U", "A"])
+def test_where_no_return_is_allowed_the_first_refusal_ends_the_job(fleet: Fleet, state: str) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", state)
+    fleet.submit("j2")
+
+    assert fleet.handback("j1", "busy", requeues_max=0, never_sent=True) == ["failed"]
+    assert (fleet.state("j1"), fleet.status("j1"), fleet.state("j2")) == ("F", "failed", "R")
+    assert fleet.record("j1")["error"] == "Refused 1 times, last by c1: busy"
+
+
+def test_returns_that_are_not_counted_never_end_a_job(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "C")
+    for _ in range(30):
+        assert fleet.handback("j1", requeues_max="") == ["pending"]
+        fleet.claim("j1")
+
+    assert fleet.record("j1")["requeues"] == "0"
+    assert fleet.handback("j1", requeues_max=1) == ["pending"]

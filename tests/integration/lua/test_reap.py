@@ -230,6 +230,32 @@ def test_a_deadline_met_in_the_very_sweep_that_first_suspects_an_owner_gives_it_
     assert fleet.status("j1") == "started"
 
 
+@pytest.mark.parametrize("state", ["P", "R", "C"])
+def test_the_longest_wait_ends_what_was_not_submitted(fleet: Fleet, state: str) -> None:
+    fleet.submit("j1", max_wait_ms=FAR_MS)
+    if state != "P":
+        fleet.put("c1")
+    if state == "C":
+        fleet.claim("j1")
+    assert fleet.state("j1") == state
+    fleet.pass_deadline("j1")
+
+    assert fleet.reap() == [0, 1, 0, 0]
+    assert (fleet.state("j1"), fleet.status("j1"), fleet.pending()) == ("F", "failed", [])
+
+
+@pytest.mark.parametrize("state", ["S", "U", "A"])
+def test_the_longest_wait_does_not_end_what_was_submitted(fleet: Fleet, state: str) -> None:
+    fleet.put("c1")
+    fleet.submit("j1", max_wait_ms=1000)
+    fleet.claim("j1")
+    fleet.mark_submitting("j1")
+    if state != "S":
+        (fleet.mark_unknown if state == "U" else fleet.mark_accepted)("j1")
+
+    assert fleet.score("j1", "deadlines") == int(fleet.lease("j1")["deadline_ms"])
+
+
 @pytest.mark.parametrize("state", ["S", "U", "A"])
 def test_a_submitted_job_over_its_deadline_has_30_s_of_grace_then_drains(fleet: Fleet, state: str) -> None:
     fleet.put("c1")
