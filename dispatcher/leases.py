@@ -56,6 +56,7 @@ class Lease:
     execution: str = ""
     owner: str = ""
     granted_ms: int | None = None
+    claimed_ms: int | None = None
 
     @classmethod
     def from_fields(cls, delivery: DeliveryId, lease: dict[str, str]) -> Lease:
@@ -74,6 +75,7 @@ class Lease:
             execution=lease.get("execution", ""),
             owner=lease.get("owner", ""),
             granted_ms=int(lease["granted_ms"]) if lease.get("granted_ms") else None,
+            claimed_ms=int(lease["claimed_ms"]) if lease.get("claimed_ms") else None,
         )
 
     def fields(self) -> dict[str, str | int]:
@@ -85,6 +87,7 @@ class Lease:
             "execution": self.execution,
             "owner": self.owner,
             "granted_ms": self.granted_ms,
+            "claimed_ms": self.claimed_ms,
             "submitted_ms": self.submitted_ms,
             "deadline_ms": self.deadline_ms,
             "secret_version": self.secret_version,
