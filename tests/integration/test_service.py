@@ -32,6 +32,7 @@ from dispatcher.refiller import INTERVAL_S, Refiller
 from dispatcher.secrets import SecretKeys
 from dispatcher.settings import Settings
 from dispatcher.slots import Slots
+from tests.support.fleet import Fleet
 
 CHANNEL = "1197013797467074001"
 KEYS = SecretKeys({"k1": bytes(32)})
@@ -295,6 +296,39 @@ def test_the_service_process_grants_what_waits_and_ends_on_a_signal(
             process.kill()
             process.wait()
     assert "service stopped" in (tmp_path / "log").read_text()
+
+
+def test_a_service_that_starts_and_stops_leaves_every_slot_to_its_owner(
+    store: Store, settings: Settings, tmp_path: Path
+) -> None:
+    fleet = Fleet(store)
+    fleet.put("held", 5)
+    fleet.put("unanswered")
+    tokens = {state: fleet.bring(f"in-{state}", state, channel="held") for state in ("A", "D", "U", "R", "C")}
+    tokens["S"] = fleet.bring("in-S", "S", channel="unanswered")
+    add_account(store, settings)
+    cool(store, until_ms=now_ms(store) - 1)
+    waiting = submit(store, settings)
+    environment = {
+        **os.environ,
+        "DISPATCHER_REDIS_URL": str(settings.redis_url),
+        "DISPATCHER_NAMESPACE": settings.namespace,
+    }
+
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "dispatcher", "run"], env=environment, stderr=log)
+        try:
+            while not store.client.exists(store.keys.lease(waiting.id)):
+                assert process.poll() is None
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+            process.wait()
+
+    assert {state: fleet.token(f"in-{state}") for state in tokens} == tokens
+    assert {state: fleet.state(f"in-{state}") for state in tokens} == {state: state for state in tokens}
+    assert (len(fleet.used("held")), fleet.used("unanswered")) == (5, ["in-S"])
 
 
 def test_services_beside_each_other_grant_a_slot_once(store: Store, settings: Settings) -> None:
