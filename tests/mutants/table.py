@@ -313,6 +313,21 @@ MUTANTS: list[Mutant] = [
     ),
     *_in(
         "mark_accepted",
+        ("if following == 'A' then redis", "if false then redis", "a job is tried again for ever"),
+        killers=(lua("settle"),),
+    ),
+    *_in(
+        "handback",
+        ("'attempts', -1)", "'attempts', 0)", "a refusal uses an attempt up"),
+        killers=(lua("settle"),),
+    ),
+    *_in(
+        "_refill",
+        ("  redis.call('HDEL', job_key(job), 'message', 'started_ms')\n", "", "who waits shows a run that is over"),
+        killers=(lua("settle"),),
+    ),
+    *_in(
+        "mark_accepted",
         ("if state == 'S' then answered", "if true then answered", "an answer that was looked up counts as one"),
         ("  if state == 'S' then answered(pool, channel) end\n", "", "an answer is none"),
         killers=(lua("cooling"),),
