@@ -10,9 +10,19 @@ from typing import Any
 import pytest
 
 from dispatcher.connection import Call, Store
-from dispatcher.errors import LeaseLost, StoreReplyError
+from dispatcher.errors import LeaseLost, RolledBack, StoreReplyError
 from dispatcher.handoff import DeliveryId
-from dispatcher.leases import CLAIM_TTL_MS, REASON_CHARACTERS, Assignment, Lease, NotYet, Permit, Returned, Unreadable
+from dispatcher.leases import (
+    CLAIM_TTL_MS,
+    REASON_CHARACTERS,
+    Assignment,
+    Holding,
+    Lease,
+    NotYet,
+    Permit,
+    Returned,
+    Unreadable,
+)
 from dispatcher.models import Message
 from dispatcher.settings import Settings
 from dispatcher.slots import Slots
@@ -84,6 +94,11 @@ def desk(store: Store, settings: Settings) -> Desk:
     made.fleet.submit("j1")
     made.fleet.submit("j2")
     return made
+
+
+def newer(lease: Lease) -> Lease:
+    """The same lease as a later delivery holds it, of which the store knows nothing."""
+    return replace(lease, delivery=DeliveryId(lease.delivery.job_id, lease.delivery.token + 1))
 
 
 def older(lease: Lease) -> Lease:
@@ -269,7 +284,7 @@ def test_a_lost_answer_is_recorded(desk: Desk) -> None:
 # --- Ownership -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+OWNERS_CALLS = pytest.mark.parametrize(
     "use",
     [
         pytest.param(lambda slots, lease: slots.mark_submitting(lease), id="mark_submitting"),
@@ -279,6 +294,9 @@ def test_a_lost_answer_is_recorded(desk: Desk) -> None:
         pytest.param(lambda slots, lease: slots.handback(lease, "no"), id="handback"),
     ],
 )
+
+
+@OWNERS_CALLS
 def test_an_owner_whose_job_has_a_newer_delivery_is_told_so(desk: Desk, use: Use) -> None:
     lease = desk.submitted("j1")
 
@@ -287,6 +305,97 @@ def test_an_owner_whose_job_has_a_newer_delivery_is_told_so(desk: Desk, use: Use
 
     assert (lost.value.job_id, lost.value.reason) == ("j1", "stale")
     assert desk.fleet.state("j1") == "S"
+
+
+@OWNERS_CALLS
+def test_an_owner_who_knows_more_than_the_store_is_told_so(desk: Desk, use: Use) -> None:
+    lease = desk.submitted("j1")
+
+    with pytest.raises(RolledBack) as told:
+        desk.do(use(desk.slots, newer(lease)))
+
+    assert told.value.job_id == "j1"
+    assert desk.fleet.state("j1") == "S"
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        pytest.param(lambda lease: lease.in_state("A"), id="by its state"),
+        pytest.param(lambda lease: replace(lease, remote_id="remote-7"), id="by its id"),
+        pytest.param(newer, id="by its token"),
+    ],
+)
+def test_renewing_and_yielding_name_what_the_store_lost(desk: Desk, behind: Callable[[Lease], Lease]) -> None:
+    lease = desk.submitted("j1")
+
+    assert desk.do(desk.slots.renew([lease, behind(lease)])) == ["ok", "rolled_back"]
+    assert desk.do(desk.slots.yield_([behind(lease)])) == ["rolled_back"]
+
+
+def test_while_the_store_is_learning_claims_and_new_ids_wait(desk: Desk) -> None:
+    lease, delivery = desk.submitted("j1"), desk.delivery("j2")
+    desk.fleet.store.client.set(desk.fleet.key("learning"), "a test", px=600_000)
+
+    claim = desk.do(desk.slots.claim(delivery, execution="e1", owner="w1"))
+    accepted = desk.do(desk.slots.mark_accepted(lease, "remote-7"))
+
+    assert isinstance(claim, NotYet)
+    assert isinstance(accepted, NotYet)
+    assert 500_000 < accepted.wait_ms <= claim.wait_ms <= 600_000
+    assert (desk.fleet.state("j1"), desk.fleet.state("j2")) == ("S", "R")
+
+
+def lose(desk: Desk, job: str) -> None:
+    """The store loses all that it knew of a job."""
+    desk.fleet.store.client.delete(desk.fleet.key("lease", job), desk.fleet.key("job", job))
+    for name in (("slots", desk.fleet.pool, "c1"), ("expiry",), ("deadlines",), ("submitting", desk.fleet.pool, "c1")):
+        desk.fleet.store.client.zrem(desk.fleet.key(*name), job)
+
+
+def test_what_a_store_lost_is_as_its_owner_tells_it(desk: Desk) -> None:
+    desk.accepted("j1")
+    delivery, record = desk.delivery("j1"), desk.fleet.record("j1")
+    holding = Holding(Lease.from_fields(delivery, desk.fleet.lease("j1")), record)
+    lose(desk, "j1")
+    desk.fleet.store.client.delete(desk.fleet.key("claimed", desk.fleet.pool, "remote-j1"))
+
+    before_ms = desk.fleet.now_ms()
+    assert desk.do(desk.slots.reassert(holding)) == "A"
+
+    assert Lease.from_fields(delivery, desk.fleet.lease("j1")) == holding.lease
+    now = desk.fleet.record("j1")
+    assert {name for name in now | record if now.get(name) != record.get(name)} == {"history", "updated_ms"}
+    assert (desk.fleet.score("j1", "expiry") or 0) >= before_ms + TTL_MS
+    assert sorted(desk.fleet.used("c1")) == ["j1", "j2"]
+    lasts_ms: Any = desk.fleet.store.client.pttl(desk.fleet.key("claimed", desk.fleet.pool, "remote-j1"))
+    assert CLAIM_TTL_MS - 60_000 < lasts_ms <= CLAIM_TTL_MS
+
+
+def test_a_slot_that_a_store_lost_is_held_again_past_its_jobs_time(desk: Desk) -> None:
+    desk.do(desk.slots.settle(desk.accepted("j1"), "failed", still_running=True))
+    held, record = desk.fleet.lease("j1"), desk.fleet.record("j1")
+    lose(desk, "j1")
+
+    assert desk.do(desk.slots.reassert(Holding(Lease.from_fields(delivery_of(held), held), record))) == "D"
+
+    assert desk.fleet.score("j1", "deadlines") == int(held["deadline_ms"]) + HOLD_MS
+    left_s: Any = desk.fleet.store.client.ttl(desk.fleet.key("job", "j1"))
+    assert KEEP_S - 60 < left_s <= KEEP_S
+
+
+def delivery_of(held: dict[str, str]) -> DeliveryId:
+    """The delivery that a lease of j1 names."""
+    return DeliveryId("j1", int(held["token"]))
+
+
+def test_what_a_newer_delivery_owns_cannot_be_asserted_again(desk: Desk) -> None:
+    lease = desk.submitted("j1")
+
+    with pytest.raises(LeaseLost) as lost:
+        desk.do(desk.slots.reassert(Holding(older(lease), desk.fleet.record("j1"))))
+
+    assert (lost.value.job_id, lost.value.reason) == ("j1", "taken over")
 
 
 def test_renewals_extend_what_is_ours_and_name_what_is_not(desk: Desk) -> None:
@@ -371,8 +480,35 @@ def test_the_account_of_a_refused_job_rests_at_least_as_long_as_it_is_told(desk:
     before_ms = desk.fleet.now_ms()
     assert desk.do(desk.slots.handback(lease, "429", cool_s=5000)) == "pending"
 
+    assert 5_000_000 in desk.slots.handback(lease, "429", cool_s=5000).args
     cooling_until_ms = int(desk.fleet.account("c1")["cooling_until_ms"])
     assert before_ms + 5_000_000 <= cooling_until_ms <= desk.fleet.now_ms() + 5_000_000 * 1.25
+
+
+def test_an_account_that_says_it_is_busy_rests_by_our_own_measure(store: Store, settings: Settings) -> None:
+    patient = Desk(store, settings, cooling_first_s=400, cooling_max_s=200, suspicion_share_max=0.5)
+    patient.fleet.put("c1")
+    patient.fleet.submit("j1")
+
+    before_ms = patient.fleet.now_ms()
+    patient.do(patient.slots.handback(patient.submitted("j1"), "too many jobs", cools="said"))
+
+    assert {400_000, 200_000, 0.5} < set(patient.slots.handback(Lease(DeliveryId("j1", 7), "p", "c", "C"), "").args)
+    cooling_until_ms = int(patient.fleet.account("c1")["cooling_until_ms"])
+    assert before_ms + 200_000 <= cooling_until_ms <= patient.fleet.now_ms() + 200_000
+
+
+def test_an_account_that_leaves_three_in_a_row_without_an_answer_rests(store: Store, settings: Settings) -> None:
+    wary = Desk(store, settings, cooling_first_s=400, cooling_max_s=200)
+    wary.fleet.put("c1", 3)
+    for number, job in enumerate(("j1", "j2", "j3")):
+        wary.fleet.submit(job)
+        assert wary.fleet.account("c1").get("unknowns", "0") == str(number)
+        wary.unknown(job)
+        wary.fleet.store.client.delete(wary.fleet.key("submitting", wary.fleet.pool, "c1"))
+
+    cooling_until_ms = int(wary.fleet.account("c1")["cooling_until_ms"])
+    assert wary.fleet.now_ms() < cooling_until_ms <= wary.fleet.now_ms() + 200_000
 
 
 def test_refused_too_often_a_job_fails_unless_the_refusal_was_not_its_own(desk: Desk) -> None:
@@ -472,6 +608,7 @@ def test_reap_tells_that_there_is_more_to_do_now(desk: Desk) -> None:
         ("claim", lambda slots, lease: slots.claim(lease.delivery, execution="e1", owner="w1")),
         ("mark_submitting", lambda slots, lease: slots.mark_submitting(lease)),
         ("mark_accepted", lambda slots, lease: slots.mark_accepted(lease, "remote-7")),
+        ("reassert", lambda slots, lease: slots.reassert(Holding(lease, {}))),
         ("settle", lambda slots, lease: slots.settle(lease, "completed")),
         ("handback", lambda slots, lease: slots.handback(lease, "no")),
         ("reap", lambda slots, _: slots.reap()),
