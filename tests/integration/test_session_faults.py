@@ -43,6 +43,16 @@ def durable(tmp_path: Path) -> Iterator[DurableStore]:
     store.kill()
 
 
+def test_a_worker_does_not_start_without_a_store(durable: DurableStore) -> None:
+    durable.kill()
+    command = [sys.executable, "-m", "tests.support.session_program", durable.redis_url, "{durable}"]
+
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert told.returncode == 1
+    assert told.stderr.splitlines()[-1].startswith("dispatcher.errors.StoreUnavailable: Redis cannot be reached: ")
+
+
 def test_after_a_sigkill_another_worker_starts_under_a_name_of_its_own(rq: RQ) -> None:
     with rq.worker() as killed:
         rq.hand_off("hold1")
@@ -126,43 +136,3 @@ def test_a_worker_stops_though_the_store_is_away(durable: DurableStore) -> None:
 
         assert worker.wait(40) == 0
     rq.client.close()
-
-
-def test_a_worker_does_not_start_without_a_store(durable: DurableStore) -> None:
-    durable.kill()
-    command = [sys.executable, "-m", "tests.support.session_program", durable.redis_url, "{durable}"]
-
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-    assert told.returncode == 1
-    assert told.stderr.splitlines()[-1].startswith("dispatcher.errors.StoreUnavailable: Redis cannot be reached: ")
-
-
-def test_a_workers_entry_that_the_store_lost_is_made_anew(rq: RQ) -> None:
-    with rq.worker("--worker-beat-s", "0.05"):
-        [name] = rq.workers
-        rq.client.delete(f"{rq.prefix}:workers", f"{rq.prefix}:workers:pixverse", f"{rq.prefix}:worker:{name}")
-
-        eventually(lambda: rq.workers == [name])
-
-        assert rq.client.hget(f"{rq.prefix}:worker:{name}", "queues") == "pixverse"
-        assert rq.client.ttl(f"{rq.prefix}:worker:{name}") > 0
-
-
-def test_heartbeats_keep_what_runs_out_of_the_sweepers_reach_and_revive_nothing(rq: RQ) -> None:
-    wip = f"{rq.prefix}:wip:pixverse"
-    with rq.worker("--worker-beat-s", "0.02", "--execution-beat-s", "0.02"):
-        rq.hand_off("hold1")
-        [(_, execution, _)] = eventually(rq.started)
-        entry = f"hold1-1:{execution}"
-        granted_s = rq.client.zscore(wip, entry)
-        assert granted_s is not None
-
-        rq.hand_off(*(f"quick{number}" for number in range(300)))
-        eventually(lambda: len(rq.finished) == 300)
-        eventually(lambda: (rq.client.zscore(wip, entry) or 0) > granted_s)
-
-        seconds, _ = rq.client.time()
-        assert (rq.client.zscore(wip, entry) or 0) > seconds + 3500
-        assert rq.client.ttl(f"{rq.prefix}:execution:{entry}") > 3500
-        eventually(lambda: list(rq.client.scan_iter(f"{rq.prefix}:execution:*")) == [f"{rq.prefix}:execution:{entry}"])

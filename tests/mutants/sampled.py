@@ -48,11 +48,12 @@ KILLERS: dict[str, tuple[str, ...]] = {
     "workers/session.py": (
         f"{_SESSION}log.py",
         f"{_SESSION}endings.py",
-        f"{_SESSION}stop.py",
-        f"{_SESSION}commands.py",
+        f"{_SESSION}heartbeats.py",
         f"{_SESSION}load.py",
-        f"{_SESSION}refusals.py",
+        f"{_SESSION}commands.py",
+        f"{_SESSION}stop.py",
         f"{_SESSION}faults.py",
+        f"{_SESSION}refusals.py",
     ),
 }
 
