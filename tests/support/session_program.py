@@ -22,6 +22,7 @@ import redis.exceptions
 from dispatcher import handoff, rq_prefix
 from dispatcher.errors import LeaseLost
 from dispatcher.log import configure_log
+from dispatcher.loop import cancel_until_done
 from dispatcher.settings import Settings
 from workers.execution import current_execution
 
@@ -138,9 +139,11 @@ async def main() -> None:
     if arguments.beat_breaks:
         worker._presence.beat = breaks  # type: ignore[method-assign]
     watching = asyncio.create_task(functions.watch())
-    await worker.serve()
-    watching.cancel()
-    await functions.close()
+    try:
+        await worker.serve()
+    finally:
+        await cancel_until_done(watching)
+        await functions.close()
 
 
 if __name__ == "__main__":
