@@ -84,14 +84,13 @@ end
 
 local overdue = redis.call('ZRANGEBYSCORE', ns .. ':deadlines', '-inf', int(now), 'LIMIT', 0, BATCH)
 for _, job in ipairs(overdue) do
-  local state, pool, channel, graced, suspect =
-    fields(lease_key(job), 'state', 'pool', 'channel', 'graced', 'suspect')
+  local state, pool, channel, graced = fields(lease_key(job), 'state', 'pool', 'channel', 'graced')
   if state == 'D' then
     release(pool, channel, job)
     redis.call('ZREM', ns .. ':deadlines', job)
     refill(pool, channel)
     forced = forced + 1
-  elseif graced == '' and (suspect == '' or now - tonumber(suspect) < strike_ms) and (state == 'S' or state == 'U' or state == 'A') then
+  elseif graced == '' and (state == 'S' or state == 'U' or state == 'A') then
     redis.call('HSET', lease_key(job), 'graced', '1')
     redis.call('ZADD', ns .. ':deadlines', int(now + grace_ms), job)
   else

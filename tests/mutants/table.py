@@ -394,7 +394,6 @@ MUTANTS: list[Mutant] = [
     ),
     *_in(
         "reap",
-        ("now - tonumber(suspect) < strike_ms)", "false)", "a clock that jumped takes a living owner's grace"),
         ("elseif suspect == '' then", "elseif suspect == '-' then", "one late renewal costs the delivery"),
         ("or state == 'S' and 'U' or state", "or state", "a submission is found as if still under way"),
         ("if not is_claimed and is_queued(job .. '-' .. token) then", "if false then", "queued deliveries multiply"),
@@ -406,7 +405,7 @@ MUTANTS: list[Mutant] = [
         ("'redeliveries', 0)", "'redeliveries', 5)", "what an owner survived is held against the job"),
         ("ns .. ':expiry', job)) - ttl_ms))", "ns .. ':expiry', job))))", "an owner lived longer than it did"),
         ("'redeliveries', 1) > tonumber(ARGV[5])", "'redeliveries', 1) >= tonumber(ARGV[5])", "poison one too early"),
-        ("if graced == '' and suspect == '' and", "if", "the end never comes"),
+        ("elseif graced == '' and", "elseif", "the end never comes"),
         ("int(deadline + hold_ms)", "int(deadline)", "the slot is freed while the upstream may run the job"),
         ("    forced = forced + 1\n", "", "a forced slot is not counted"),
         ("  redis.call('LREM', queue .. ':intermediate', 1, job .. '-' .. token)\n", "", "lost ids pile up"),
