@@ -40,10 +40,10 @@ local function give_up(job, event, message)
   ended = ended + 1
 end
 
--- An owner died: is the job to be delivered no more? `suspect` is the instant at which he was last heard.
+-- An owner died: is the job to be delivered no more?
 local function is_poison(job, state)
-  local claimed, heard = fields(lease_key(job), 'claimed_ms', 'suspect')
-  if state ~= 'C' and tonumber(heard) - (tonumber(claimed) or now) >= survived_ms then
+  local claimed, heard = fields(lease_key(job), 'claimed_ms', 'heard_ms')
+  if state ~= 'C' and (tonumber(heard) or 0) - (tonumber(claimed) or now) >= survived_ms then
     if fields(job_key(job), 'redeliveries') ~= '' then redis.call('HSET', job_key(job), 'redeliveries', 0) end
     return false
   end
@@ -75,7 +75,8 @@ for _, job in ipairs(expired) do
   if token == '' then
     redis.call('ZREM', ns .. ':expiry', job)
   elseif suspect == '' then
-    redis.call('HSET', lease_key(job), 'suspect', int(tonumber(redis.call('ZSCORE', ns .. ':expiry', job)) - ttl_ms))
+    local heard_ms = tonumber(redis.call('ZSCORE', ns .. ':expiry', job)) - ttl_ms
+    redis.call('HSET', lease_key(job), 'suspect', int(now), 'heard_ms', int(heard_ms))
     redis.call('ZADD', ns .. ':expiry', int(now + strike_ms), job)
   else
     second_strike(job, token, state)

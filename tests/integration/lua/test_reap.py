@@ -129,7 +129,17 @@ def test_how_long_an_owner_lived_is_counted_to_his_last_renewal(fleet: Fleet) ->
     expired_ms = fleet.now_ms() - 1
     fleet.store.client.zadd(fleet.key("expiry"), {"j1": expired_ms})
     fleet.reap()
-    assert fleet.lease("j1")["suspect"] == str(expired_ms - fleet.times.ttl_ms)
+    assert fleet.lease("j1")["heard_ms"] == str(expired_ms - fleet.times.ttl_ms)
+
+
+def test_a_first_strike_that_was_given_elsewhere_counts_as_a_death_at_once(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "A")
+    fleet.store.client.hset(fleet.key("lease", "j1"), "suspect", fleet.now_ms())
+    fleet.expire("j1")
+
+    assert fleet.reap() == [1, 0, 0, 0]
+    assert fleet.record("j1")["redeliveries"] == "1"
 
 
 def test_each_owner_is_counted_from_his_own_claim(fleet: Fleet) -> None:
