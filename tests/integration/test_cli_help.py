@@ -24,7 +24,7 @@ PATHS = sorted(commands(typer.main.get_command(app)))
 
 def test_the_commands_are_those_of_the_documentation() -> None:
     assert {" ".join(path) for path in PATHS} == {
-        *("", "up", "api", "run", "work"),
+        *("", "up", "api", "run", "work", "doctor"),
         *("token", "token add", "token list", "token revoke"),
         *("account", "account add", "account list", "account show", "account set"),
         *("account check", "account pause", "account drain", "account resume", "account remove"),
