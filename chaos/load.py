@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from chaos.scale import Scale
 from dispatcher import Client, CreateSingle, Job
-from dispatcher.errors import DispatcherError, JobNotFound, StoreUnavailable
+from dispatcher.errors import DispatcherError, JobNotFound, LeasingClosed, StoreUnavailable
 
 SWEEP_S = 1.5
 AHEAD = 1.5
@@ -183,6 +183,8 @@ class Load:
         except JobNotFound:
             self.enqueued_again += 1
             self._enqueue(entry)
+        except LeasingClosed:
+            return True  # it may be among what the store is being told again
         except StoreUnavailable:
             return False
         if entry.is_cancelled and entry.job and not entry.job.is_final:
