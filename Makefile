@@ -8,7 +8,7 @@ CLOSING := build/closing.jsonl
 PYTEST := $(BIN)/python -m pytest -q -p tests.support.tiers -p tests.support.strict --closing $(CLOSING)
 BENCHES := $(subst _,-,$(patsubst bench/%.py,bench-%,$(shell grep -l "^if __name__ ==" bench/*.py)))
 
-.PHONY: help venv format lint types layers fast check test demo chaos mutants mutmut $(BENCHES) clean
+.PHONY: help venv format lint types layers fast check test demo chaos mutants mutmut fuzz $(BENCHES) clean
 
 help:
 	@echo "make demo     30 jobs over 3 accounts, every part a real process, the upstream a simulator"
@@ -18,6 +18,7 @@ help:
 	@echo "make chaos    everything dies while jobs run; SEED= JOBS= FAULTS=, ARGS= are the program's (half an hour)"
 	@echo "make mutants  break a rule on purpose, see a test fail"
 	@echo "make mutmut   the same in Python, a sample of what mutmut finds; ARGS= are the program's"
+	@echo "make fuzz     thousands of jobs on the scripts in virtual time, then without each rule; SEED= JOBS="
 	@echo "make clean    remove what the others made"
 	@echo "make $(BENCHES)   measure; ARGS= are the program's"
 
@@ -69,6 +70,9 @@ mutants: venv
 mutmut: venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group mutation
 	$(BIN)/python -m tests.mutants.sampled $(ARGS)
+
+fuzz: venv
+	$(BIN)/python -m tests.fuzz --seed $(or $(SEED),1) --jobs $(or $(JOBS),13000) --switches
 
 $(BENCHES): bench-%: venv
 	$(BIN)/python -m bench.$(subst -,_,$*) $(ARGS)
