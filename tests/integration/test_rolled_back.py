@@ -1,7 +1,7 @@
 """A worker on a store that loses its last writes: what it holds is told again, and its jobs end as if nothing had been.
 
 One process, a real store whose namespace is put back to an earlier instant; the upstream does what the test tells it.
-Restarts and failovers of whole servers are in ``test_lost_tail.py`` and ``test_failover.py``.
+Restarts and failovers of whole servers are in ``tests/acceptance/test_lost_writes.py``.
 """
 
 from __future__ import annotations
@@ -13,34 +13,30 @@ from dataclasses import dataclass, field
 import pytest
 
 from dispatcher.connection import AsyncStore, Store
-from dispatcher.handoff import QUEUE
 from dispatcher.jobs import Jobs
-from dispatcher.models import Account, CreateSingle, Job, Message
+from dispatcher.models import CreateSingle, Job, Message
 from dispatcher.options import Options
 from dispatcher.settings import Settings
 from dispatcher.slots import Slots
+from tests.support.desk import Unchecked, equipped, next_delivery, until
 from tests.support.fleet import Fleet
 from tests.support.rollback import Kept, end_learning, keep, put_back
 from tests.support.snapshot import snapshot
-from workers import context
 from workers.__main__ import hand_over
 from workers.context import WorkerContext
-from workers.execution import Execution, current_execution
-from workers.ledger import Gates
 from workers.renewal import Renewal
 from workers.run import run_job
-from workers.upstream import Ended, Ledger, Outcome, Refused, Verdict
+from workers.upstream import Ended, Ledger, Outcome, Refused
 
 CHANNEL = "1197013797467074001"
 POOL = "1:discord"
 
 
 @dataclass
-class Paused:
+class Paused(Unchecked):
     """An upstream that runs a job to a state, waits for the test there, and goes on to its end."""
 
     state: str = "A"
-    name: str = "discord"
     outcome: Outcome = field(default_factory=lambda: Ended(status="completed", message=Message(messageId="5")))
     may_go_on: asyncio.Event = field(default_factory=asyncio.Event)
     ledgers: list[Ledger] = field(default_factory=list)
@@ -65,12 +61,6 @@ class Paused:
             await self.may_go_on.wait()
         return self.outcome
 
-    async def check(self, account: Account) -> Verdict:
-        raise AssertionError(f"nobody checks {account.channel}")
-
-    async def close(self) -> None:
-        pass
-
 
 @dataclass
 class Desk:
@@ -90,11 +80,6 @@ class Desk:
     def submit(self) -> Job:
         return self.store.do(self.jobs.submit(CreateSingle(prompt="a calm sea", style="Anime"), Options()))
 
-    def next_delivery(self) -> str:
-        delivery = self.store.client.lpop(f"{self.store.keys.namespace}:rq:queue:{QUEUE}")
-        assert isinstance(delivery, str)
-        return delivery
-
     async def running(self, state: str) -> tuple[Job, asyncio.Task[None], Kept]:
         """A job that waits in the state, its delivery, and the store before it was granted."""
         self.upstream.state = state
@@ -102,7 +87,7 @@ class Desk:
         job = self.submit()
         before = keep(self.store)
         self.fleet.stand(CHANNEL, "active")
-        delivery = asyncio.create_task(run_job(self.next_delivery()))
+        delivery = asyncio.create_task(run_job(next_delivery(self.store)))
         await until(lambda: self.fleet.state(job.id) == state)
         await until(lambda: self.upstream.ledgers[-1].lease.state == state)
         return job, delivery, before
@@ -118,19 +103,9 @@ class Desk:
 async def desk(store: Store, async_store: AsyncStore, settings: Settings) -> AsyncIterator[Desk]:
     quick = settings.model_copy(update={"min_interval_ms": 0})
     Fleet(store).put(CHANNEL)
-    renewal, upstream, slots = Renewal(quick), Paused(), Slots(quick)
-    equipment = WorkerContext(quick, async_store, slots, renewal, Gates(), {"discord": upstream})
-    uninstall = context.install(equipment)
-    entered = current_execution.set(Execution("execution", "worker"))
-    yield Desk(store, Jobs(quick), slots, renewal, upstream, equipment)
-    current_execution.reset(entered)
-    uninstall()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 (the condition is in Redis)
-            await asyncio.sleep(0.01)
+    upstream = Paused()
+    with equipped(quick, async_store, upstream) as equipment:
+        yield Desk(store, Jobs(quick), equipment.slots, equipment.renewal, upstream, equipment)
 
 
 @pytest.mark.parametrize("state", ["C", "S", "U", "A", "D"])
@@ -180,7 +155,7 @@ async def test_a_job_that_began_and_ended_within_what_was_lost_is_not_run_again(
     desk.fleet.stand(CHANNEL, "active")
     before["R"] = keep(desk.store)
     desk.upstream.state = "C"
-    delivery = asyncio.create_task(run_job(desk.next_delivery()))
+    delivery = asyncio.create_task(run_job(next_delivery(desk.store)))
     await until(lambda: desk.fleet.state(job.id) == "C")
     before["C"] = keep(desk.store)
     desk.upstream.at = lambda state: before.setdefault(state, keep(desk.store))
@@ -257,7 +232,7 @@ async def test_a_delivery_waits_through_the_window_and_then_runs(desk: Desk) -> 
     desk.store.client.set(desk.store.keys.of("learning"), "the server changed", px=600_000)
     desk.upstream.may_go_on.set()
 
-    delivery = asyncio.create_task(run_job(desk.next_delivery()))
+    delivery = asyncio.create_task(run_job(next_delivery(desk.store)))
     await until(lambda: desk.store.client.info("commandstats")["cmdstat_evalsha"]["calls"] > 2)
     assert (desk.fleet.state(job.id), desk.upstream.ledgers) == ("R", [])
     end_learning(desk.store)
@@ -269,7 +244,7 @@ async def test_a_delivery_waits_through_the_window_and_then_runs(desk: Desk) -> 
 async def test_a_worker_that_stops_does_not_wait_for_the_window(desk: Desk) -> None:
     job = desk.submit()
     desk.store.client.set(desk.store.keys.of("learning"), "the server changed", px=600_000)
-    delivery = asyncio.create_task(run_job(desk.next_delivery()))
+    delivery = asyncio.create_task(run_job(next_delivery(desk.store)))
 
     desk.equipment.stopping.set()
 

@@ -11,21 +11,21 @@ import pytest
 
 from dispatcher.connection import AsyncStore, Call, Store, command, open_async_store
 from dispatcher.errors import StoreReplyError
-from dispatcher.handoff import QUEUE, DeliveryId
+from dispatcher.handoff import DeliveryId
 from dispatcher.jobs import Jobs
-from dispatcher.models import Account, CreateSingle, Job, Message
+from dispatcher.models import CreateSingle, Job, Message
 from dispatcher.options import Options
 from dispatcher.settings import Settings
 from dispatcher.slots import Slots
+from tests.support.desk import Unchecked, equipped, next_delivery, until
 from tests.support.fleet import Fleet
 from workers import context
 from workers.__main__ import hand_over
-from workers.context import JobFailed, WorkerContext
-from workers.execution import Execution, current_execution
-from workers.ledger import DeliveryLedger, Gates
+from workers.context import JobFailed
+from workers.ledger import DeliveryLedger
 from workers.renewal import Renewal
 from workers.run import run_job
-from workers.upstream import Ended, Ledger, Outcome, PassedOn, Refused, Verdict
+from workers.upstream import Ended, Ledger, Outcome, PassedOn, Refused
 
 CHANNEL = "1197013797467074001"
 POOL = "1:discord"
@@ -34,11 +34,10 @@ Play = Callable[[Ledger], Awaitable[Outcome]]
 
 
 @dataclass
-class ToldUpstream:
+class ToldUpstream(Unchecked):
     """Does what a test tells it to, and remembers what it saw."""
 
     play: Play
-    name: str = "discord"
     seen: list[Ledger] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
 
@@ -49,12 +48,6 @@ class ToldUpstream:
         except asyncio.CancelledError:
             self.ended.append(ledger.job.id)
             raise
-
-    async def check(self, account: Account) -> Verdict:
-        raise AssertionError(f"nobody checks {account.channel}")
-
-    async def close(self) -> None:
-        pass
 
 
 @dataclass
@@ -70,12 +63,7 @@ class Desk:
     def enqueue(self, prompt: str = "a calm sea") -> tuple[Job, str]:
         """Accept a job that is leased at once; the job and its delivery's id."""
         job = self.store.do(self.jobs.submit(CreateSingle(prompt=prompt, style="Anime"), Options()))
-        return job, self.next_delivery()
-
-    def next_delivery(self) -> str:
-        delivery = self.store.client.lpop(f"{self.store.keys.namespace}:rq:queue:{QUEUE}")
-        assert isinstance(delivery, str)
-        return delivery
+        return job, next_delivery(self.store)
 
     def read(self, job: Job) -> Job:
         return self.store.do(self.jobs.get(job.id))
@@ -105,20 +93,9 @@ async def for_ever(ledger: Ledger) -> Outcome:
 async def desk(store: Store, async_store: AsyncStore, settings: Settings) -> AsyncIterator[Desk]:
     quick = settings.model_copy(update={"min_interval_ms": 0})
     Fleet(store).put(CHANNEL, 2)
-    renewal = Renewal(quick)
     upstream = ToldUpstream(completed)
-    slots = Slots(quick)
-    uninstall = context.install(WorkerContext(quick, async_store, slots, renewal, Gates(), {"discord": upstream}))
-    entered = current_execution.set(Execution("execution", "worker"))
-    yield Desk(store, Jobs(quick), slots, renewal, upstream)
-    current_execution.reset(entered)
-    uninstall()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 (the condition is in Redis)
-            await asyncio.sleep(0.01)
+    with equipped(quick, async_store, upstream) as equipment:
+        yield Desk(store, Jobs(quick), equipment.slots, equipment.renewal, upstream)
 
 
 async def test_a_job_runs_from_claim_to_settled_and_its_slot_is_free(desk: Desk) -> None:
@@ -166,7 +143,7 @@ async def test_a_job_that_failed_is_tried_again_as_a_run_of_its_own_while_it_has
 
     await run_job(delivery)
     between = desk.read(job)
-    await run_job(desk.next_delivery())
+    await run_job(next_delivery(desk.store))
 
     assert (between.status, between.error, between.messageId, between.attempts) == ("created", None, None, 1)
     ended = desk.read(job)
@@ -378,7 +355,7 @@ async def test_a_submitted_job_whose_record_cannot_be_read_fails_and_keeps_its_s
     desk.store.client.hset(desk.store.keys.job(job.id), "priority", "1.5")
 
     with pytest.raises(JobFailed):
-        await run_job(desk.next_delivery())
+        await run_job(next_delivery(desk.store))
 
     assert desk.store.client.hget(desk.store.keys.job(job.id), "status") == "failed"
     assert (desk.state_of(job), desk.used()) == ("D", 1)
@@ -462,7 +439,7 @@ async def test_what_this_worker_lacks_is_passed_on_with_its_slot_and_uncounted(
     await run_job(delivery)
 
     assert (desk.state_of(job), desk.used()) == ("A", 1)
-    assert desk.next_delivery() != delivery
+    assert next_delivery(desk.store) != delivery
     assert desk.store.client.hget(desk.store.keys.job(job.id), "redeliveries") == "0"
 
 

@@ -271,6 +271,26 @@ async def test_loops_outlive_a_restart_of_the_store(tmp_path: Path) -> None:
     embedded.stop()
 
 
+def serve_until_leased(store: Store, settings: Settings, folder: Path, job: Job, number: signal.Signals) -> str:
+    """Run `dispatcher run` until it has granted the job, end it with the signal; its log."""
+    environment = {
+        **os.environ,
+        "DISPATCHER_REDIS_URL": str(settings.redis_url),
+        "DISPATCHER_NAMESPACE": settings.namespace,
+    }
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "dispatcher", "run"], env=environment, stderr=log)
+        try:
+            while not store.client.exists(store.keys.lease(job.id)):
+                assert process.poll() is None
+            process.send_signal(number)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+            process.wait()
+    return (folder / "log").read_text()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_service_process_grants_what_waits_and_ends_on_a_signal(
     store: Store, settings: Settings, tmp_path: Path, number: signal.Signals
@@ -278,24 +298,10 @@ def test_the_service_process_grants_what_waits_and_ends_on_a_signal(
     add_account(store, settings)
     cool(store, until_ms=now_ms(store) - 1)
     job = submit(store, settings)
-    environment = {
-        **os.environ,
-        "DISPATCHER_REDIS_URL": str(settings.redis_url),
-        "DISPATCHER_NAMESPACE": settings.namespace,
-    }
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "dispatcher", "run"], env=environment, stderr=log)
-        try:
-            while not store.client.exists(store.keys.lease(job.id)):
-                assert process.poll() is None
 
-            process.send_signal(number)
+    log = serve_until_leased(store, settings, tmp_path, job, number)
 
-            assert process.wait(30) == 0
-        finally:
-            process.kill()
-            process.wait()
-    assert "service stopped" in (tmp_path / "log").read_text()
+    assert "service stopped" in log
 
 
 def test_a_service_that_starts_and_stops_leaves_every_slot_to_its_owner(
@@ -309,22 +315,8 @@ def test_a_service_that_starts_and_stops_leaves_every_slot_to_its_owner(
     add_account(store, settings)
     cool(store, until_ms=now_ms(store) - 1)
     waiting = submit(store, settings)
-    environment = {
-        **os.environ,
-        "DISPATCHER_REDIS_URL": str(settings.redis_url),
-        "DISPATCHER_NAMESPACE": settings.namespace,
-    }
 
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "dispatcher", "run"], env=environment, stderr=log)
-        try:
-            while not store.client.exists(store.keys.lease(waiting.id)):
-                assert process.poll() is None
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
-        finally:
-            process.kill()
-            process.wait()
+    serve_until_leased(store, settings, tmp_path, waiting, signal.SIGTERM)
 
     assert {state: fleet.token(f"in-{state}") for state in tokens} == tokens
     assert {state: fleet.state(f"in-{state}") for state in tokens} == {state: state for state in tokens}
