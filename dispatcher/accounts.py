@@ -103,7 +103,7 @@ class Accounts:
         """
 
         def read(reply: Any) -> Account:
-            account = _account(reply)
+            account = read_living_account(reply)
             if account is None:
                 raise AccountNotFound(channel)
             return account
@@ -132,7 +132,9 @@ class Accounts:
         """Read all accounts of a user with the slots they use, by channel."""
         pool = pool_of(user, "discord")
         (channels,) = yield [command("SMEMBERS", self.keys.of("accounts", pool), read=sorted)]
-        accounts = yield [command("HGETALL", self.keys.account(pool, channel), read=_account) for channel in channels]
+        accounts = yield [
+            command("HGETALL", self.keys.account(pool, channel), read=read_living_account) for channel in channels
+        ]
         now_ms, *used = yield [_NOW, *(self.used(user=user, channel=channel) for channel in channels)]
         return [
             account.shown_at(now_ms, used=count)
@@ -227,7 +229,13 @@ class Accounts:
         return self.secret_keys.open(account.sealed, account=name, version=account.secret_version)
 
 
-def _account(reply: Any) -> Account | None:
-    """Read an account's hash; None if there is none, or it was deleted and only drains."""
+def read_account(reply: Any) -> Account | None:
+    """Read an account's hash; None if there is none. One that was deleted and only drains is read, too."""
     stored = hash_of(reply)
-    return Account.model_validate(stored) if stored and stored["state"] != "deleted" else None
+    return Account.model_validate(stored) if stored else None
+
+
+def read_living_account(reply: Any) -> Account | None:
+    """Read an account's hash; None if there is none, or it was deleted and only drains."""
+    account = read_account(reply)
+    return account if account and account.state != "deleted" else None

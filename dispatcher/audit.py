@@ -9,7 +9,7 @@ some milliseconds.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from dispatcher.connection import Call, command
 from dispatcher.errors import StoreReplyError
 from dispatcher.keys import Keys, rule_for
 from dispatcher.leases import REDELIVERIES_MAX, STRIKE_MS
-from dispatcher.plan import Plan
+from dispatcher.plan import Plan, pieces
 from dispatcher.replies import entropy
 from dispatcher.settings import Settings
 
@@ -217,7 +217,7 @@ class Audit:
             own = [item] if item[0] in ("job", "channel") else [item, ("job", "", item[2])]
             fresh += [each for each in own if each not in self._seen]
             self._seen.update(own)
-        for chunk in _chunks(fresh):
+        for chunk in pieces(fresh, ITEMS_A_CALL):
             (found,) = yield [self._call(chunk)]
             self._tell(found)
 
@@ -285,8 +285,3 @@ def _pairs(reply: Any) -> tuple[str, list[tuple[str, str]]]:
     if isinstance(members, dict):
         return str(cursor), list(members.items())
     return str(cursor), [(str(m[0]), str(m[1])) if isinstance(m, (tuple, list)) else (str(m), "") for m in members]
-
-
-def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), ITEMS_A_CALL):
-        yield items[start : start + ITEMS_A_CALL]

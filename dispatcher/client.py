@@ -63,7 +63,8 @@ class Client(Connected):
 
         Args:
             request: what to make.
-            idempotency_key: the same key with the same request returns the first job, for 24 h.
+            idempotency_key: the same key with the same request returns the first job, for 24 h. A store that may have
+                lost it (``learning_s`` after a restart) is asked again until it knows.
             priority: -100 to 100, larger first; first in first out within.
             channel: wait for this account alone.
             deadline_s: from accept to final, in seconds; at most 366 days.

@@ -207,6 +207,14 @@ def _log() -> Any:
     return get_logger(__name__)
 
 
+_POOL: dict[str, Any] = {
+    "decode_responses": True,
+    "max_connections": MAX_CONNECTIONS,
+    "timeout": CONNECTION_WAIT_S,
+    "socket_timeout": ANSWER_S,
+}
+
+
 def _backoff() -> ExponentialWithJitterBackoff:
     return ExponentialWithJitterBackoff(base=RETRY_FIRST_S, cap=RETRY_PAUSE_MAX_S)
 
@@ -215,10 +223,7 @@ def open_store(redis_url: str, namespace: str) -> Store:
     """Open our synchronous client; nothing is sent yet."""
     pool = redis.BlockingConnectionPool.from_url(
         redis_url,
-        decode_responses=True,
-        max_connections=MAX_CONNECTIONS,
-        timeout=CONNECTION_WAIT_S,
-        socket_timeout=ANSWER_S,
+        **_POOL,
         retry=Retry(_backoff(), RETRIES),
     )
     return Store(redis.Redis.from_pool(pool), namespace)
@@ -228,10 +233,7 @@ def open_async_store(redis_url: str, namespace: str) -> AsyncStore:
     """Open our asyncio client; nothing is sent yet."""
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         redis_url,
-        decode_responses=True,
-        max_connections=MAX_CONNECTIONS,
-        timeout=CONNECTION_WAIT_S,
-        socket_timeout=ANSWER_S,
+        **_POOL,
         retry=AsyncRetry(_backoff(), RETRIES),
     )
     return AsyncStore(redis.asyncio.Redis.from_pool(pool), namespace)

@@ -6,15 +6,16 @@ Reads alone, in bounded chunks: an account may change between two of them, as it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from dispatcher.connection import command
 from dispatcher.errors import JobNotFound
 from dispatcher.keys import Keys
+from dispatcher.learning import Learning
 from dispatcher.models import Job, short_id
-from dispatcher.plan import Plan
+from dispatcher.plan import Plan, pieces
 from dispatcher.replies import hash_of, milliseconds
 from dispatcher.settings import Settings
 
@@ -75,6 +76,7 @@ class Explainer:
 
     def __init__(self, settings: Settings) -> None:
         self.keys = Keys(settings.namespace)
+        self._learning = Learning(settings)
 
     def explain(self, job_id: str, *, user: int) -> Plan[Explanation]:
         """Read where a job stands.
@@ -87,7 +89,7 @@ class Explainer:
             command("HGETALL", self.keys.job(short), read=hash_of),
             command("HGETALL", self.keys.lease(short), read=hash_of),
             command("TIME", read=milliseconds),
-            command("PTTL", self.keys.of("learning"), read=int),
+            self._learning.left_ms(),
             command("ZSCORE", self.keys.of("expiry"), short, read=_score),
         ]
         if not record or record.get("user") != str(user):
@@ -118,7 +120,7 @@ class Explainer:
             command("SMEMBERS", self.keys.of("accounts", pool), read=sorted),
         ]
         accounts: list[AccountView] = []
-        for chunk in _chunks([pin] if pin else channels):
+        for chunk in pieces([pin] if pin else channels, ACCOUNTS_A_CHUNK):
             accounts += yield from self._views(pool, chunk, limit=limit, now_ms=now_ms, is_pinned=bool(pin))
         return ahead, accounts
 
@@ -173,8 +175,8 @@ def _sentence(
         return f"It has ended: {job.status}{f' ({job.error})' if job.error else ''}{held}."
     if lease:
         return f"It holds a slot on {lease['channel']} (state {lease['state']}){_owned(lease)}."
-    if learning_ms != _NO_KEY:
-        left_s = max(learning_ms, 0) / 1000
+    if learning_ms:
+        left_s = learning_ms / 1000
         return f"Nothing is granted for {left_s:.0f} s more: the server changed, and owners tell it what they hold."
     where = _line_name(pin)
     if not counts:
@@ -188,10 +190,6 @@ def _sentence(
 
 def _owned(lease: dict[str, str]) -> str:
     return f", worked on by {lease['owner']}" if lease.get("owner") else ", and no worker has taken it up yet"
-
-
-_NO_KEY = -2
-"""What PTTL says of a key that is not there."""
 
 
 def _line_name(pin: str) -> str:
@@ -212,11 +210,6 @@ def _shown(lease: dict[str, str], *, now_ms: int, expires_ms: int | None) -> dic
         "deadline_in_s": (deadline_ms - now_ms) / 1000 if deadline_ms else None,
         "is_suspect": bool(lease.get("suspect")),
     }
-
-
-def _chunks(channels: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(channels), ACCOUNTS_A_CHUNK):
-        yield channels[start : start + ACCOUNTS_A_CHUNK]
 
 
 def _score(reply: Any) -> int | None:

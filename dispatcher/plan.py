@@ -6,7 +6,7 @@ result of the whole. Each call is atomic, the plan is not: it must be safe to st
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from dispatcher.connection import AsyncStore, Call, Store
@@ -14,6 +14,12 @@ from dispatcher.connection import AsyncStore, Call, Store
 T = TypeVar("T")
 
 Plan: TypeAlias = Generator[Sequence[Call[Any]], Sequence[Any], T]
+
+
+def pieces(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Cut what is asked of the store into pieces of at most ``size``: no call may hold it up for long."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def carry_out(store: Store, plan: Plan[T]) -> T:

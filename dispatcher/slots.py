@@ -116,10 +116,8 @@ class Slots:
                     return NotYet(int(wait_ms))
                 case ["pending", str(reason)]:
                     return Returned(reason)
-                case ["rolled_back"]:
-                    raise RolledBack(lease.delivery.job_id)
-                case ["stale"]:
-                    raise LeaseLost(lease.delivery.job_id, "stale")
+                case ["rolled_back" | "stale"]:
+                    raise _not_ours(lease, reply[0])
                 case _:
                     raise StoreReplyError("mark_submitting", reply)
 
@@ -142,14 +140,12 @@ class Slots:
             match reply:
                 case ["wait", wait_ms]:
                     return NotYet(int(wait_ms))
-                case ["rolled_back"]:
-                    raise RolledBack(lease.delivery.job_id)
                 case ["ok", _]:
                     return True
                 case ["claimed", _]:
                     return False
-                case ["stale"] | ["other", _]:
-                    raise LeaseLost(lease.delivery.job_id, str(reply[0]))
+                case ["rolled_back" | "stale"] | ["other", _]:
+                    raise _not_ours(lease, reply[0])
                 case _:
                     raise StoreReplyError("mark_accepted", reply)
 
@@ -164,10 +160,8 @@ class Slots:
         """Record that the submission's answer was lost; an account that loses three in a row cools by suspicion."""
 
         def read(reply: Any) -> None:
-            if reply == ["rolled_back"]:
-                raise RolledBack(lease.delivery.job_id)
-            if reply == ["stale"]:
-                raise LeaseLost(lease.delivery.job_id, "stale")
+            if reply[0] in ("rolled_back", "stale"):
+                raise _not_ours(lease, reply[0])
 
         args = (lease.delivery.job_id, lease.delivery.token, entropy(), *self._cooling())
         return Call("mark_unknown", args, read)
@@ -243,10 +237,8 @@ class Slots:
             match reply:
                 case ["ok", str(on_record)]:
                     return on_record
-                case ["rolled_back"]:
-                    raise RolledBack(lease.delivery.job_id)
-                case ["stale"]:
-                    raise LeaseLost(lease.delivery.job_id, "stale")
+                case ["rolled_back" | "stale"]:
+                    raise _not_ours(lease, reply[0])
                 case _:
                     raise StoreReplyError("settle", reply)
 
@@ -298,10 +290,8 @@ class Slots:
                     return str(verdict)
                 case ["ok", str(status)]:
                     return status
-                case ["rolled_back"]:
-                    raise RolledBack(lease.delivery.job_id)
-                case ["stale"]:
-                    raise LeaseLost(lease.delivery.job_id, "stale")
+                case ["rolled_back" | "stale"]:
+                    raise _not_ours(lease, reply[0])
                 case _:
                     raise StoreReplyError("handback", reply)
 
@@ -327,6 +317,12 @@ class Slots:
                     raise StoreReplyError("reap", reply)
 
         return Call("reap", args, read)
+
+
+def _not_ours(lease: Lease, verdict: str) -> LeaseLost:
+    """What an owner is told whose lease the store does not know, or knows to be another's."""
+    job = lease.delivery.job_id
+    return RolledBack(job) if verdict == "rolled_back" else LeaseLost(job, verdict)
 
 
 def _assigned(

@@ -13,6 +13,7 @@ from dispatcher.jobs import Jobs
 from dispatcher.learning import Learning
 from dispatcher.leases import LEASES_A_CALL, Holding
 from dispatcher.log import configure_log, get_logger
+from dispatcher.plan import pieces
 from dispatcher.secrets import keys_for
 from dispatcher.settings import Settings, load_settings
 from dispatcher.slots import Slots
@@ -93,8 +94,7 @@ async def hand_over(store: AsyncStore, slots: Slots, renewal: Renewal) -> None:
     handed = 0
     async with asyncio.timeout(SUBMISSION_ENDS_S):
         while holdings := renewal.holdings():
-            for start in range(0, len(holdings), LEASES_A_CALL):
-                chunk = holdings[start : start + LEASES_A_CALL]
+            for chunk in pieces(holdings, LEASES_A_CALL):
                 verdicts = await store.insist(slots.yield_([held.lease for held in chunk]))
                 for held, verdict in zip(chunk, verdicts, strict=True):
                     if verdict == "rolled_back":

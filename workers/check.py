@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from dispatcher.accounts import read_living_account
 from dispatcher.checks import Checks, channel_of
 from dispatcher.connection import AsyncStore, command
 from dispatcher.log import get_logger
 from dispatcher.models import Account
-from dispatcher.replies import hash_of
 from workers import context as worker
 from workers.context import WorkerContext
 from workers.upstream import Verdict
@@ -46,11 +46,7 @@ async def check_account(check_id: str) -> None:
 
 
 async def _account(store: AsyncStore, pool: str, channel: str) -> Account | None:
-    def read(reply: object) -> Account | None:
-        stored = hash_of(reply)
-        return Account.model_validate(stored) if stored and stored.get("state") != "deleted" else None
-
-    return await store.insist(command("HGETALL", store.keys.account(pool, channel), read=read))
+    return await store.insist(command("HGETALL", store.keys.account(pool, channel), read=read_living_account))
 
 
 async def _verdict(context: WorkerContext, pool: str, account: Account) -> Verdict:

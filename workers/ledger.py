@@ -7,14 +7,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from dispatcher.accounts import read_account
 from dispatcher.connection import AsyncStore, Call, command
 from dispatcher.errors import RolledBack
 from dispatcher.leases import SUBMIT_WINDOW_MS, Assignment, Holding, Lease, NotYet, Permit, Returned, Step
 from dispatcher.log import get_logger
 from dispatcher.models import FINAL, Account, Job, Message, Status
-from dispatcher.replies import hash_of
 from dispatcher.slots import Slots
 from workers.upstream import Ended, JobReturned, Outcome
 
@@ -67,8 +67,8 @@ class DeliveryLedger:
         self.account: Account = assignment.account
         self.step: Step = assignment.step
         self._holding = assignment.holding
-        self.claimed_ms = assignment.claimed_ms
-        self.asked_s = assignment.asked_s
+        self._claimed_ms = assignment.claimed_ms
+        self._asked_s = assignment.asked_s
         self._store = store
         self._slots = slots
         self._gates = gates
@@ -139,13 +139,8 @@ class DeliveryLedger:
 
     async def account_now(self) -> Account | None:
         """Read the account; a deleted one that drains still has its token."""
-
-        def read(reply: Any) -> Account | None:
-            stored = hash_of(reply)
-            return Account.model_validate(stored) if stored else None
-
         key = self._store.keys.account(self.lease.pool, self.lease.channel)
-        return await self._store.insist(command("HGETALL", key, read=read))
+        return await self._store.insist(command("HGETALL", key, read=read_account))
 
     async def overdue(self, error: str) -> None:
         """Fail the job now; the slot stays held while the upstream runs it."""
@@ -239,7 +234,7 @@ class DeliveryLedger:
 
     def _estimated_ms(self) -> int:
         """Now on Redis's clock, as near as its last answer to the claim tells."""
-        return self.claimed_ms + int((time.monotonic() - self.asked_s) * 1000)
+        return self._claimed_ms + int((time.monotonic() - self._asked_s) * 1000)
 
     def close(self) -> None:
         """Leave the gate to the next job of the channel, and the door to the next of the upstream."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from rq import worker_registration
-from rq.executions import Execution as RQExecution
 from rq.worker import WorkerStatus
 
+from dispatcher.plan import pieces
 from workers.intake import EXECUTION_TTL_S
 from workers.rq_worker import BookKeeper
 
@@ -51,7 +49,7 @@ class Presence:
 
     def beat_executions(self) -> None:
         """Keep what runs out of reach of RQ's sweeper for another hour."""
-        for chunk in self._chunks():
+        for chunk in pieces(list(self._worker.executions.values()), CHUNK):
             with self._connection.pipeline() as pipeline:
                 for execution in chunk:
                     execution.heartbeat(self._worker.queues[0].started_job_registry, EXECUTION_TTL_S, pipeline)
@@ -62,8 +60,3 @@ class Presence:
                         pipeline.delete(execution.key)
                         pipeline.srem(self._worker.executions_key, execution.composite_key)
                 pipeline.execute()
-
-    def _chunks(self) -> Iterator[list[RQExecution]]:
-        running = list(self._worker.executions.values())
-        for start in range(0, len(running), CHUNK):
-            yield running[start : start + CHUNK]

@@ -10,13 +10,13 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from dispatcher.connection import Call, Store
 from dispatcher.errors import LeaseLost
 from dispatcher.leases import LEASES_A_CALL, Holding
 from dispatcher.log import get_logger
+from dispatcher.plan import pieces
 from dispatcher.slots import Slots
 
 REMEMBERED_S = 30.0
@@ -61,8 +61,7 @@ class Recent:
         with self._lock:
             endings = list(self._endings)
         asked_s = time.monotonic()
-        rest = iter(endings)
-        while chunk := list(islice(rest, LEASES_A_CALL)):
+        for chunk in pieces(endings, LEASES_A_CALL):
             verdicts = store.do(slots.renew([ending.holding.lease for ending in chunk]))
             for ending, verdict in zip(chunk, verdicts, strict=True):
                 if verdict != "lost":

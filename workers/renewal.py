@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import redis
@@ -22,6 +22,7 @@ from dispatcher.errors import LeaseLost, StoreUnavailable
 from dispatcher.handoff import DeliveryId
 from dispatcher.leases import LEASES_A_CALL, Holding
 from dispatcher.log import get_logger
+from dispatcher.plan import pieces
 from dispatcher.settings import Settings
 from dispatcher.slots import Slots
 from workers.recent import Recent
@@ -141,7 +142,7 @@ class Renewal:
         Raises:
             StoreUnavailable: some leases were not renewed.
         """
-        for chunk in _chunks(self.holdings(), LEASES_A_CALL):
+        for chunk in pieces(self.holdings(), LEASES_A_CALL):
             verdicts = self._store.do(self._slots.renew([held.lease for held in chunk]))
             for held, verdict in zip(chunk, verdicts, strict=True):
                 if verdict == "lost":
@@ -191,9 +192,3 @@ class Renewal:
         else:
             return True
         return False
-
-
-def _chunks(holdings: Sequence[Holding], size: int) -> Iterator[Sequence[Holding]]:
-    """Cut a list into pieces of at most ``size``."""
-    for start in range(0, len(holdings), size):
-        yield holdings[start : start + size]

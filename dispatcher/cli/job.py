@@ -190,8 +190,8 @@ def explain(place: Place, *, job_id: JobId, user: User = 1, as_json: AsJson = Fa
     )
     if told.accounts:
         show_table(("channel", "reason"), [(account.channel, account.reason) for account in told.accounts])
-        unseen = sum(told.counts.values()) - len(told.accounts)
-        say(f"and {unseen} more" if unseen else "")
+    if unseen := sum(told.counts.values()) - len(told.accounts):
+        say(f"and {unseen} more")
 
 
 @app.command("download", epilog="Example: dispatcher job download 20261122203000123ABCDEF --to videos")

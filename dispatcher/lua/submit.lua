@@ -8,21 +8,16 @@
 --       [16…] further fields and values of the record
 -- Returns {'created', record as a flat list} | {'exists', record} | {'conflict', job of the key}
 --       | {'no_account'}: the pin is not a channel of this pool
+--       | {'learning', ms until it ends}: refuse, for nothing is granted meanwhile; or the key is unknown, and it may be
+--       among what the store lost, its job about to be told of. Nothing is stored
 --       | refuse only, and nothing is stored: {'full', {jobs that run, about 256 at most}}
 --       | {'throttled', ms until the first cooling ends}: every account with room is cooling
 --       | {'unusable'}: no account is active
---       | {'learning', ms until it ends}: nothing is granted meanwhile
 -- Safe to run twice: a known id answers `exists`.
 -- needs: record handoff slots epoch refill refusal
 
 local keep_s, mode, job, pool, user = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local pin, deadline_ms, max_wait_ms = ARGV[9], tonumber(ARGV[11]), tonumber(ARGV[12])
-
--- How the key and its job are known for so long; an owner that re-asserts the job tells the key again.
-local function remember(key, digest, ttl_ms)
-  redis.call('SET', ns .. ':idempotency:' .. user .. ':' .. key, job .. ' ' .. digest, 'PX', ttl_ms)
-  redis.call('HSET', job_key(job), 'idempotency_key', key, 'digest', digest, 'idempotent_until_ms', int(now + tonumber(ttl_ms)))
-end
 
 local function answer(verdict, id) return { verdict, redis.call('HGETALL', job_key(id)) } end
 
@@ -34,12 +29,11 @@ if known then
   if digest ~= ARGV[14] then return { 'conflict', first } end
   if redis.call('EXISTS', job_key(first)) == 1 then return answer('exists', first) end
 end
--- The key may be among what the store lost, and its job about to be told of.
-if idempotency and learning_ms() > 0 then return { 'learning', int(learning_ms()) } end
 if pin ~= '' then
   local state = redis.call('HGET', account_key(pool, pin), 'state')
   if not state or state == 'deleted' then return { 'no_account' } end
 end
+if closed_ms > 0 and (idempotency or mode == 'refuse') then return { 'learning', int(closed_ms) } end
 
 -- Larger priorities first, first come first served within: 201 steps of 2^44 stay below 2^53.
 local sequence = redis.call('INCR', ns .. ':sequence')
@@ -67,11 +61,14 @@ if not leased and mode == 'refuse' then
   redis.call('ZREM', ns .. ':jobs:' .. user .. ':created', job)
   redis.call('ZREM', ns .. ':deadlines', job)
   redis.call('DEL', job_key(job))
-  if learning_ms() > 0 then return { 'learning', int(learning_ms()) } end
   return refusal(pool, pin, tonumber(ARGV[10]))
 end
 
 redis.call('SADD', ns .. ':pools', pool)
 redis.call('HSET', job_key(job), 'wire_channel', leased or (pin ~= '' and pin) or '0')
-if idempotency then remember(ARGV[13], ARGV[14], ARGV[15]) end
+if idempotency then -- on the record too: an owner that re-asserts the job tells the key again
+  redis.call('SET', idempotency, job .. ' ' .. ARGV[14], 'PX', ARGV[15])
+  redis.call('HSET', job_key(job), 'idempotency_key', ARGV[13], 'digest', ARGV[14],
+    'idempotent_until_ms', int(now + tonumber(ARGV[15])))
+end
 return answer('created', job)

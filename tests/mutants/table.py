@@ -454,8 +454,12 @@ MUTANTS: list[Mutant] = [
     ),
     *_in(
         "submit",
-        ("if idempotency and learning_ms() > 0 then", "if false then", "a key whose job was lost is taken twice"),
-        ("  if learning_ms() > 0 then", "  if false then", "a full fleet, it says"),
+        (
+            "(idempotency or mode == 'refuse') then",
+            "(mode == 'refuse') then",
+            "a key whose job was lost is taken twice",
+        ),
+        ("(idempotency or mode == 'refuse') then", "idempotency then", "a full fleet, it says"),
         killers=(lua("learning"),),
     ),
     *_in("submit", ("'token', 0, ", "", "a job that waits is taken for an old one's"), killers=(lua("reassert"),)),

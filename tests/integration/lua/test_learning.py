@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -250,13 +251,24 @@ def test_an_account_that_has_cooled_is_admitted_after_it(fleet: Fleet) -> None:
     assert fleet.dispatch()[0] == 1
 
 
-def test_submit_refuse_is_told_to_come_back_and_stores_nothing(fleet: Fleet) -> None:
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"mode": "refuse", "deadline_ms": 1000},
+        {"mode": "refuse", "pin": "c1"},
+        {"mode": "refuse", "key": "k"},
+        {"mode": "wait", "key": "k"},
+    ],
+)
+def test_who_cannot_wait_or_may_be_known_is_told_to_come_back_and_nothing_is_stored(
+    fleet: Fleet, asked: dict[str, Any]
+) -> None:
     fleet.put("c1")
     fleet.bring("j1", "F")
     open_window(fleet)
     before = snapshot(fleet.store).settled()
 
-    verdict, wait_ms = fleet.submit("j2", mode="refuse", key="k", deadline_ms=1000)
+    verdict, wait_ms = fleet.submit("j2", **asked)
 
     assert (verdict, 0 < int(wait_ms) <= 25_000) == ("learning", True)
     assert snapshot(fleet.store).settled() == before
