@@ -342,11 +342,11 @@ def _assigned(
 
 
 def _as_known(leases: Sequence[Lease]) -> list[str | int]:
-    """Job, token, state and the upstream's id of each: what a script compares with what the store knows."""
+    """Job, token, state, upstream's id and execution of each: what a script compares with what the store knows."""
     return [
         part
         for lease in leases
-        for part in (lease.delivery.job_id, lease.delivery.token, lease.state, lease.remote_id or "")
+        for part in (lease.delivery.job_id, lease.delivery.token, lease.state, lease.remote_id or "", lease.execution)
     ]
 
 

@@ -15,7 +15,7 @@
 -- needs: record handoff slots epoch owner refill cooling checks
 
 local keep_s, job, reason = ARGV[3], ARGV[4], ARGV[6]
-local told = standing(job, ARGV[5], ARGV[15], ARGV[16])
+local told = standing(job, ARGV[5], ARGV[15], ARGV[16], '')
 if told ~= 'ours' then return { told } end
 local state, pool, channel, remote, granted, submitted, version = fields(lease_key(job), 'state', 'pool', 'channel',
   'remote', 'granted_ms', 'submitted_ms', 'secret_version')

@@ -9,7 +9,7 @@
 -- needs: record slots cooling epoch owner
 
 local job, remote = ARGV[2], ARGV[4]
-local verdict = standing(job, ARGV[3], 'S', '')
+local verdict = standing(job, ARGV[3], 'S', '', '')
 if verdict ~= 'ours' then return { verdict } end
 local state, pool, channel, known = fields(lease_key(job), 'state', 'pool', 'channel', 'remote')
 if known ~= '' and known ~= remote then return { 'other', known } end

@@ -19,7 +19,7 @@
 
 local DAY_MS = 86400000
 local job, token = ARGV[4], ARGV[5]
-local verdict = standing(job, token, 'C', '')
+local verdict = standing(job, token, 'C', '', '')
 if verdict ~= 'ours' then return { verdict } end
 -- Even one in S may have been superseded in what the store lost.
 if closed_ms > 0 then return { 'wait', int(closed_ms) } end

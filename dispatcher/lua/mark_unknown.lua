@@ -8,7 +8,7 @@
 -- needs: record slots cooling epoch owner
 
 local UNKNOWNS_IN_A_ROW = 3
-local verdict = standing(ARGV[1], ARGV[2], 'S', '')
+local verdict = standing(ARGV[1], ARGV[2], 'S', '', '')
 if verdict ~= 'ours' then return { verdict } end
 local state, pool, channel, submitted = fields(lease_key(ARGV[1]), 'state', 'pool', 'channel', 'submitted_ms')
 if state ~= 'S' then return { 'ok', state } end

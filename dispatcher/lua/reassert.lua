@@ -4,7 +4,7 @@
 -- KEYS  [1] namespace
 -- ARGV  [1] seed  [2] ttl_ms  [3] keep_s  [4] job  [5] token  [6] hold_ms after the lease's deadline  [7] claim_ttl_ms
 --       [8] how many fields the lease has  [9…] fields and values of the lease, then those of the record
--- Returns {'ok', state} | {'lost'}: a newer delivery owns the job, or it is over
+-- Returns {'ok', state} | {'lost'}: a newer delivery or another execution owns the job, or it is over
 -- Safe to run twice: where the store knows as much as the owner, only the soft expiry moves.
 -- needs: record handoff slots epoch owner refill
 
@@ -19,7 +19,7 @@ for index = 9, #ARGV, 2 do
 end
 local pool, channel, state, remote = lease.pool, lease.channel, lease.state, lease.remote or ''
 
-local verdict = standing(job, token, state, remote)
+local verdict = standing(job, token, state, remote, lease.execution or '')
 local status = fields(job_key(job), 'status')
 local is_over = FINAL[status]
 -- Cancelled meanwhile, and nothing was sent: there is nothing to hold a slot for.

@@ -12,7 +12,7 @@
 -- needs: record handoff slots epoch owner refill cooling
 
 local keep_s, job, token, status = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local verdict = standing(job, token, ARGV[9], '')
+local verdict = standing(job, token, ARGV[9], '', '')
 local state, pool, channel, deadline, submitted, remote =
   fields(lease_key(job), 'state', 'pool', 'channel', 'deadline_ms', 'submitted_ms', 'remote')
 local on_record, settled_by = fields(job_key(job), 'status', 'settled_by')

@@ -1,15 +1,15 @@
 -- A worker that stops hands its deliveries to whoever takes them next. One in S stays until its request is answered.
 -- KEYS  [1] namespace
--- ARGV  [1] ttl_ms  [2…] job, token, state and the upstream's id or '', as the owner knows them; at most 256 times four
+-- ARGV  [1] ttl_ms  [2…] job, token, state, the upstream's id or '', execution, as the owner knows them; at most 256 times five
 -- Returns a list, in order: 'ok' | 'later' (in S) | 'stale' | 'rolled_back' (re-assert first)
 --       | 'learning': nothing was done; who stops leaves the lease to the reaper
 -- Safe to run twice: the second call finds a newer token.
 -- needs: record handoff slots epoch owner
 
 local verdicts = {}
-for index = 2, #ARGV, 4 do
+for index = 2, #ARGV, 5 do
   local job, token = ARGV[index], ARGV[index + 1]
-  local verdict = standing(job, token, ARGV[index + 2], ARGV[index + 3])
+  local verdict = standing(job, token, ARGV[index + 2], ARGV[index + 3], ARGV[index + 4])
   local state = verdict == 'ours' and redis.call('HGET', lease_key(job), 'state')
   if not state then
     verdicts[#verdicts + 1] = verdict

@@ -38,7 +38,6 @@ class Judge:
         self.newest: dict[str, tuple[int, int]] = {}
         self.ended: dict[str, str] = {}
         self.rolled_ms = -AFTERMATH_MS
-        self.adopted_twice = 0
         self._told = 0
         self._lost_tails: list[tuple[int, int]] = []
 
@@ -58,7 +57,7 @@ class Judge:
         before = self.claims.setdefault(token, (job, name, self.history.last_run_ms))
         if before[0] != job:
             self.breach("token issued twice", f"{token} for {before[0]} and {job}")
-        elif before[1] != name and not self._is_adopted_twice(execution, before[2]):
+        elif before[1] != name:
             self.breach("delivery bound twice", f"{execution.delivery} by {before[1]} and {name}")
         if token > self.newest.get(job, (0, 0))[0]:
             self.newest[job] = token, self.history.last_run_ms
@@ -119,16 +118,6 @@ class Judge:
 
     def _is_in_lost_tail(self, instant_ms: int) -> bool:
         return any(kept_ms <= instant_ms <= rolled_ms for kept_ms, rolled_ms in self._lost_tails)
-
-    def _is_adopted_twice(self, execution: Execution, first_ms: int) -> bool:
-        """Whether the store lost the first claim of a job that already ran: counted in ``adopted_twice``.
-
-        Such a claim changes nothing but the execution, so its owner finds nothing to tell again, and another may adopt
-        the same delivery. Neither submits; each settles what both see.
-        """
-        is_known = execution.lease.state in {"U", "A", "D"} and self._is_in_lost_tail(first_ms)
-        self.adopted_twice += is_known
-        return is_known
 
     def hear_upstream(self) -> None:
         """Take over what the oracle counted."""

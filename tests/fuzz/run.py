@@ -22,7 +22,6 @@ class Tally:
     jobs: int = 0
     submissions: int = 0
     outlived: int = 0
-    adopted_twice: int = 0
     virtual_s: float = 0
     faults: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
@@ -35,7 +34,6 @@ class Tally:
         self.jobs += len(history.accepted)
         self.submissions += history.upstream.taken
         self.outlived += history.upstream.outlived
-        self.adopted_twice += history.judge.adopted_twice
         self.virtual_s += history.timeline.now_ms / 1000
         self.faults.update(history.faults.struck)
         self.statuses.update(history.judge.ended.values())

@@ -282,7 +282,7 @@ class Lifecycles(RuleBasedStateMachine):
 
     def renew(self, worker: Worker) -> None:
         held = self.holds(worker)
-        known = (worker.job, worker.token, worker.state, "")
+        known = (worker.job, worker.token, worker.state, "", worker.execution)
         assert self.fleet.run("renew", self.fleet.times.ttl_ms, *known) == ["ok" if held else "lost"]
 
     def ended_upstream(self, worker: Worker) -> None:
@@ -327,7 +327,9 @@ class Lifecycles(RuleBasedStateMachine):
 
     def stop_gracefully(self, worker: Worker) -> None:
         held, state = self.holds(worker), self.fleet.state(worker.job)
-        told = self.fleet.run("yield", self.fleet.times.ttl_ms, worker.job, worker.token, worker.state, "")
+        told = self.fleet.run(
+            "yield", self.fleet.times.ttl_ms, worker.job, worker.token, worker.state, "", worker.execution
+        )
         assert told == ["stale" if not held else "later" if state == "S" else "ok"]
         if told != ["later"]:
             self.workers.remove(worker)

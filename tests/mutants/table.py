@@ -430,6 +430,8 @@ MUTANTS: list[Mutant] = [
     *_in(
         "_owner",
         ("RANK[at] < RANK[owner_state] or", "", "an earlier state under the same token is believed"),
+        ("or (execution ~= '' and bound == '')", "", "who adopted does not tell it again"),
+        ("bound ~= execution then return 'stale'", "false then return 'stale'", "two adopters of one job"),
         ("(owner_remote ~= '' and remote == '')", "false", "a lost id is not missed"),
         ("(tonumber(last) or 0) >= tonumber(token)", "false", "what was given back is put back"),
         ("status ~= '' and last == ''", "false", "a record of an older version is put back"),
@@ -478,13 +480,14 @@ MUTANTS: list[Mutant] = [
     ),
     *_in(
         "mark_accepted",
-        ("ARGV[3], 'S', '')", "ARGV[3], 'C', '')", "a store that lost the submission is not told"),
+        ("ARGV[3], 'S', '', '')", "ARGV[3], 'C', '', '')", "a store that lost the submission is not told"),
         killers=(lua("reassert"),),
     ),
     *_in(
         "renew",
         ("ARGV[index + 2], ARGV", "'C', ARGV", "a lost submission is not noticed"),
-        ("ARGV[index + 3])", "'')", "a lost id is not noticed"),
+        ("ARGV[index + 3], ", "'', ", "a lost id is not noticed"),
+        ("ARGV[index + 4])", "'')", "a lost adoption is not noticed"),
         killers=(lua("reassert"),),
     ),
     *_in(
@@ -499,7 +502,7 @@ MUTANTS: list[Mutant] = [
     ),
     *_in(
         "mark_unknown",
-        ("ARGV[2], 'S', '')", "ARGV[2], 'C', '')", "a store that lost the submission is not told"),
+        ("ARGV[2], 'S', '', '')", "ARGV[2], 'C', '', '')", "a store that lost the submission is not told"),
         killers=(lua("reassert"),),
     ),
     *_in(
@@ -509,12 +512,16 @@ MUTANTS: list[Mutant] = [
     ),
     *_in(
         "settle",
-        ("standing(job, token, ARGV[9], '')", "standing(job, token, 'C', '')", "freed as never sent, while it runs"),
+        (
+            "standing(job, token, ARGV[9], '', '')",
+            "standing(job, token, 'C', '', '')",
+            "freed as never sent, while it runs",
+        ),
         killers=(lua("reassert"),),
     ),
     *_in(
         "handback",
-        ("ARGV[15], ARGV[16])", "'C', '')", "a refused run is not known as refused"),
+        ("ARGV[15], ARGV[16], '')", "'C', '', '')", "a refused run is not known as refused"),
         killers=(lua("reassert"),),
     ),
     *_in(

@@ -236,11 +236,15 @@ class Fleet:
         return self.run("yield", self.times.ttl_ms, *self.known(*jobs))
 
     def known(self, *jobs: str) -> list[str]:
-        """What the jobs' owners know, as the store has it: job, token, state and the upstream's id of each."""
+        """What the owners know, as the store has it: job, token, state, the upstream's id and the execution of each."""
+        leases = [(job, self.lease(job)) for job in jobs]
         return [
             part
-            for job in jobs
-            for part in (job, self.token(job), self.lease(job).get("state", "C"), self.lease(job).get("remote", ""))
+            for job, lease in leases
+            for part in (
+                *(job, self.token(job), lease.get("state", "C")),
+                *(lease.get("remote", ""), lease.get("execution", "")),
+            )
         ]
 
     def reap(self, *, redeliveries_max: int = 5) -> Any:

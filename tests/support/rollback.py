@@ -60,10 +60,10 @@ def reassert(fleet: Fleet, held: Holding) -> list[str]:
     return told
 
 
-def known(held: Holding) -> tuple[str, str, str, str]:
-    """Job, token, state and the upstream's id, as ``renew`` and ``yield`` are told them."""
+def known(held: Holding) -> tuple[str, str, str, str, str]:
+    """Job, token, state, the upstream's id and the execution, as ``renew`` and ``yield`` are told them."""
     lease = held.lease
-    return lease.delivery.job_id, str(lease.delivery.token), lease.state, lease.remote_id or ""
+    return lease.delivery.job_id, str(lease.delivery.token), lease.state, lease.remote_id or "", lease.execution
 
 
 def _undecoded(store: Store) -> redis.Redis:

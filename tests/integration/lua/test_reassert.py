@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from dispatcher.leases import Holding
 from tests.support.fleet import Fleet
-from tests.support.rollback import end_learning, holding, keep, known, put_back, reassert
+from tests.support.rollback import Kept, end_learning, holding, keep, known, put_back, reassert
 from tests.support.snapshot import snapshot
 
 STEPS = {
@@ -100,6 +101,42 @@ def test_a_job_that_the_store_never_heard_of_is_put_back_whole(fleet: Fleet, sta
     assert fleet.history("j1")[-1] == f"reasserted {state} {held.lease.delivery.token}"
 
 
+def adopted(fleet: Fleet, state: str) -> tuple[Holding, Kept]:
+    """A job found in a state and taken up there; and the store as it was just before."""
+    fleet.put("c1")
+    fleet.bring("j1", state)
+    fleet.yield_("j1")
+    before = keep(fleet.store)
+    fleet.claim("j1", execution="first")
+    return holding(fleet, "j1"), before
+
+
+@pytest.mark.parametrize("state", ["U", "A", "D"])
+def test_who_took_a_running_job_up_tells_it_again_and_stays_its_owner(fleet: Fleet, state: str) -> None:
+    held, before = adopted(fleet, state)
+    put_back(fleet.store, before)
+
+    assert fleet.claim("j1", execution="second")[0] == "wait"
+    assert renewed(fleet, *known(held)) == "rolled_back"
+    assert reassert(fleet, held) == ["ok", state]
+    end_learning(fleet.store)
+    assert fleet.claim("j1", execution="second") == ["stale"]
+    assert renewed(fleet, *known(held)) == "ok"
+
+
+@pytest.mark.parametrize("state", ["U", "A", "D"])
+def test_who_was_silent_while_the_store_learned_makes_way_for_the_next(fleet: Fleet, state: str) -> None:
+    held, before = adopted(fleet, state)
+    put_back(fleet.store, before)
+    fleet.renew()
+    end_learning(fleet.store)
+
+    assert fleet.claim("j1", execution="second")[0] in {"adopt", "lookup", "watch"}
+    assert renewed(fleet, *known(held)) == "lost"
+    assert reassert(fleet, held) == ["lost"]
+    assert fleet.lease("j1")["execution"] == "second"
+
+
 @pytest.mark.parametrize("state", ["C", "S", "U", "A", "D"])
 def test_a_job_that_the_store_thinks_waits_is_out_of_its_line_again(fleet: Fleet, state: str) -> None:
     waiting(fleet, "j1")
@@ -155,7 +192,7 @@ def test_an_older_grant_elsewhere_gives_its_slot_back(fleet: Fleet, state: str) 
 
     taken(fleet, "j1")
     assert (fleet.used("c1"), fleet.used("c2")) == ([], ["j1"])
-    assert renewed(fleet, "j1", first, "A", "remote-j1") == "lost"
+    assert renewed(fleet, "j1", first, "A", "remote-j1", "e1") == "lost"
     assert fleet.store.client.ttl(fleet.key("rq", "job", f"j1-{first}")) > 0
 
 
@@ -172,7 +209,7 @@ def test_a_redelivery_that_was_lost_takes_the_lease_from_its_predecessor(fleet: 
 
     taken(fleet, "j1")
     assert renewed(fleet, *known(held)) == "ok"
-    assert renewed(fleet, "j1", first, "A", "remote-j1") == "lost"
+    assert renewed(fleet, "j1", first, "A", "remote-j1", "e1") == "lost"
 
 
 def test_a_known_id_of_a_draining_job_is_told_again(fleet: Fleet) -> None:
@@ -380,7 +417,7 @@ def test_nothing_is_yielded_of_which_the_store_knows_less(fleet: Fleet, found: s
     fleet.put("c1")
     token = fleet.bring("j1", found)
 
-    assert fleet.run("yield", 15_000, "j1", token, "A", "") == ["rolled_back"]
+    assert fleet.run("yield", 15_000, "j1", token, "A", "", "e1") == ["rolled_back"]
     assert (fleet.state("j1"), fleet.token("j1")) == (found, token)
 
 
@@ -389,6 +426,6 @@ def test_an_owner_that_speaks_while_the_store_learns_does_not_prolong_it(fleet: 
     token = fleet.bring("j1", "C")
     fleet.store.client.set(fleet.key("learning"), "the server changed", px=600_000)
 
-    assert renewed(fleet, "j1", token, "A", "r1") == "rolled_back"
+    assert renewed(fleet, "j1", token, "A", "r1", "e1") == "rolled_back"
     assert fleet.learning() == "the server changed"
     assert fleet.store.client.pttl(fleet.key("learning")) > 500_000

@@ -27,7 +27,7 @@ def test_a_lease_that_is_gone_is_lost_and_not_created_again(fleet: Fleet) -> Non
     fleet.put("c1")
     token = fleet.bring("j1", "F")
 
-    assert fleet.run("renew", 15_000, "j1", token, "A", "remote-j1") == ["lost"]
+    assert fleet.run("renew", 15_000, "j1", token, "A", "remote-j1", "e1") == ["lost"]
     assert (fleet.lease("j1"), fleet.score("j1", "expiry")) == ({}, None)
 
 
@@ -46,7 +46,7 @@ def test_an_old_token_is_lost_and_extends_nothing(fleet: Fleet) -> None:
     fleet.yield_("j1")
     fleet.expire("j1")
 
-    assert fleet.run("renew", 15_000, "j1", old, "A", "remote-j1") == ["lost"]
+    assert fleet.run("renew", 15_000, "j1", old, "A", "remote-j1", "e1") == ["lost"]
     assert fleet.score("j1", "expiry") == PAST_MS
 
 

@@ -49,7 +49,7 @@ def test_what_is_not_held_is_stale(fleet: Fleet, state: str) -> None:
         fleet.stand("c1", "paused")
     token = fleet.bring("j1", state)
 
-    assert fleet.run("yield", 15_000, "j1", token, "C", "") == ["stale"]
+    assert fleet.run("yield", 15_000, "j1", token, "C", "", "e1") == ["stale"]
     assert fleet.token("j1") == "0"
 
 
