@@ -10,7 +10,7 @@ from typing import Any, get_args
 import redis
 
 from dispatcher import rq_prefix
-from dispatcher.connection import AsyncStore, Call, command
+from dispatcher.connection import AsyncStore, Call, command, failures_told
 from dispatcher.log import get_logger
 from dispatcher.loop import Loop
 from dispatcher.models import Status
@@ -75,7 +75,7 @@ def _clean_registries(redis_url: str, namespace: str) -> None:
     rq_prefix.take(namespace)
     from dispatcher.registries import clean_registries  # noqa: PLC0415 (loads rq, which reads its prefix once)
 
-    with redis.Redis.from_url(redis_url) as connection:
+    with failures_told("clean"), redis.Redis.from_url(redis_url) as connection:
         cleaned = clean_registries(connection)
     if any(astuple(cleaned)):
         log.info("registries cleaned", **asdict(cleaned))

@@ -62,7 +62,7 @@ CLOSED_UNDER_UVLOOP = "unable to perform operation on"
 
 
 @contextmanager
-def _failures_told(name: str) -> Iterator[None]:
+def failures_told(name: str) -> Iterator[None]:
     """Map whatever redis-py raises to our tree, at this one place; what is our own defect stays as it is."""
     try:
         yield
@@ -99,7 +99,7 @@ class Store:
         Raises:
             StoreUnavailable: Redis does not answer; a script is safe to send again.
         """
-        with _failures_told(call.name):
+        with failures_told(call.name):
             if not call.is_script:
                 return call.read(self.client.execute_command(call.name, *call.args))  # type: ignore[no-untyped-call]
             script = scripts.script(call.name)
@@ -115,7 +115,7 @@ class Store:
         Raises:
             StoreUnavailable: as ``do``; those before it may have been made.
         """
-        with _failures_told("pipeline"):
+        with failures_told("pipeline"):
             pipeline = _filled(self.client.pipeline(transaction=False), calls, self.keys.namespace)
             replies = pipeline.execute(raise_on_error=False)
         return [
@@ -141,7 +141,7 @@ class AsyncStore:
         Raises:
             StoreUnavailable: Redis does not answer; a script is safe to send again.
         """
-        with _failures_told(call.name):
+        with failures_told(call.name):
             if not call.is_script:
                 return call.read(await self.client.execute_command(call.name, *call.args))  # type: ignore[no-untyped-call]
             script = scripts.script(call.name)
@@ -169,7 +169,7 @@ class AsyncStore:
 
     async def do_many(self, calls: Sequence[Call[T]]) -> list[T]:
         """Make all calls in one round trip, in order; each is atomic, the whole is not. Raises as ``do``."""
-        with _failures_told("pipeline"):
+        with failures_told("pipeline"):
             pipeline = _filled(self.client.pipeline(transaction=False), calls, self.keys.namespace)
             replies = await pipeline.execute(raise_on_error=False)
         return [
@@ -184,7 +184,7 @@ class AsyncStore:
 
 def _read(call: Call[T], reply: Any) -> T:
     """Read one reply of a pipeline, which brings errors as values."""
-    with _failures_told(call.name):
+    with failures_told(call.name):
         if isinstance(reply, Exception):
             raise reply
         return call.read(reply)
@@ -245,7 +245,7 @@ def check_server(store: Store) -> None:
     Raises:
         StoreUnavailable: it is away, older than 7.0, or may evict our keys.
     """
-    with _failures_told("info"):
+    with failures_told("info"):
         server = store.client.info("server")
         policy = store.client.info("memory").get("maxmemory_policy", "noeviction")
     if int(str(server["redis_version"]).split(".")[0]) < 7:  # noqa: PLR2004 (the major version we need)
@@ -262,6 +262,7 @@ __all__ = [
     "Store",
     "check_server",
     "command",
+    "failures_told",
     "open_async_store",
     "open_store",
 ]

@@ -339,7 +339,9 @@ def test_services_beside_each_other_grant_a_slot_once(store: Store, settings: Se
     assert account.used == account.max_jobs == 1
 
 
-def test_registries_of_rq_are_cleaned(store: Store, settings: Settings) -> None:
+def test_registries_of_rq_are_cleaned_and_a_store_that_is_away_is_told_as_such(
+    store: Store, settings: Settings
+) -> None:
     finished = store.keys.of("rq", "finished", "pixverse")
     store.client.zadd(finished, {"20261122203000123ABCDEF-1": 1})
 
@@ -348,11 +350,17 @@ def test_registries_of_rq_are_cleaned(store: Store, settings: Settings) -> None:
         "import asyncio, sys\n"
         "from dispatcher.cleaner import Cleaner\n"
         "from dispatcher.connection import open_async_store\n"
+        "from dispatcher.errors import StoreUnavailable\n"
         "from dispatcher.settings import Settings\n"
         "async def clean():\n"
         "    settings = Settings()\n"
+        "    away = settings.model_copy(update={'redis_url': 'redis://127.0.0.1:1/0'})\n"
         "    store = open_async_store(settings.redis_url, settings.namespace)\n"
         "    await Cleaner(store, settings).step()\n"
+        "    try:\n"
+        "        await Cleaner(store, away).step()\n"
+        "    except StoreUnavailable:\n"
+        "        print('away')\n"
         "    await store.close()\n"
         "asyncio.run(clean())"
     )
@@ -361,6 +369,7 @@ def test_registries_of_rq_are_cleaned(store: Store, settings: Settings) -> None:
         "DISPATCHER_REDIS_URL": str(settings.redis_url),
         "DISPATCHER_NAMESPACE": settings.namespace,
     }
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    told = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True)
 
     assert not store.client.exists(finished)
+    assert told.stdout.splitlines()[-1] == "away"
