@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from dispatcher.connection import Call, command
 from dispatcher.errors import AccountConflict, AccountNotFound, StoreReplyError
 from dispatcher.keys import Keys, pool_of
-from dispatcher.models import Account, AccountState, UpstreamName
+from dispatcher.models import Account, AccountState
 from dispatcher.plan import Plan
 from dispatcher.registration import read_registration
 from dispatcher.replies import entropy, hash_of, milliseconds
@@ -219,7 +219,7 @@ class Accounts:
 
         return Call("account_state", args, read)
 
-    def open_secret(self, account: Account, *, upstream: UpstreamName = "discord") -> SecretStr:
+    def open_secret(self, account: Account, *, upstream: str = "discord") -> SecretStr:
         """Open the secret of an account as a claim or a permit gave it.
 
         Raises:

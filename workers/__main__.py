@@ -50,13 +50,13 @@ async def work(settings: Settings) -> None:
     from workers.check import check_account  # noqa: PLC0415 (as below)
     from workers.run import run_job  # noqa: PLC0415 (after RQ's prefix is in the environment)
     from workers.session import SessionWorker  # noqa: PLC0415 (as above)
-    from workers.upstream.discord import Discord  # noqa: PLC0415 (only a worker speaks to Discord)
+    from workers.upstream.installed import installed  # noqa: PLC0415 (only a worker speaks to upstreams)
 
     store = open_async_store(str(settings.redis_url), settings.namespace)
     slots = Slots(settings)
     renewal = Renewal(settings)
     accounts = Accounts(settings, keys_for(settings))
-    upstreams = {"discord": Discord(settings, open_secret=accounts.open_secret)}
+    upstreams = installed(settings, accounts.open_secret)
     equipment = WorkerContext(settings, store, slots, renewal, Gates(), upstreams)
     uninstall = context.install(equipment)
 
