@@ -28,6 +28,7 @@ class Kind:
         least: how often a full run has it.
         bound_s: within how many seconds what it hit goes on, given the TTL and the learning window in seconds.
         needs_clock: whether it needs a clock that can be stepped.
+        is_outage: whether the fleet is without its store until it has recovered; nothing else can recover meanwhile.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Kind:
     least: int
     bound_s: Callable[[float, float], float]
     needs_clock: bool = False
+    is_outage: bool = False
 
 
 def _redelivery_s(ttl_s: float, _learning_s: float) -> float:
@@ -70,15 +72,15 @@ KINDS: tuple[Kind, ...] = (
     Kind("5xx after accept", partial(refusals.lose_answer, kind="5xx after accept"), LEAST, _look_up_s),
     Kind("hang", partial(refusals.lose_answer, kind="hang"), LEAST, _look_up_s),
     Kind("cancel", refusals.cancel, LEAST, lambda _ttl_s, _learning_s: 180),
-    Kind("kill store", outages.kill_store, LEAST, _restart_s),
-    Kind("roll back", outages.roll_back, LEAST, _restart_s),
-    Kind("fail over", outages.fail_over, 1, _restart_s),
-    Kind("fail back", outages.fail_back, 1, _restart_s),
-    Kind("freeze store", outages.freeze_store, LEAST, _soon_s),
+    Kind("kill store", outages.kill_store, LEAST, _restart_s, is_outage=True),
+    Kind("roll back", outages.roll_back, LEAST, _restart_s, is_outage=True),
+    Kind("fail over", outages.fail_over, 1, _restart_s, is_outage=True),
+    Kind("fail back", outages.fail_back, 1, _restart_s, is_outage=True),
+    Kind("freeze store", outages.freeze_store, LEAST, _soon_s, is_outage=True),
     Kind("script flush", outages.flush_scripts, LEAST, _soon_s),
-    Kind("cut link", outages.cut, LEAST, _soon_s),
-    Kind("freeze link", outages.freeze_link, LEAST, _soon_s),
-    Kind("half-close", outages.half_close, LEAST, _soon_s),
+    Kind("cut link", outages.cut, LEAST, _soon_s, is_outage=True),
+    Kind("freeze link", outages.freeze_link, LEAST, _soon_s, is_outage=True),
+    Kind("half-close", outages.half_close, LEAST, _soon_s, is_outage=True),
     Kind("step store clock", outages.step_store_clock, LEAST, _soon_s, needs_clock=True),
     Kind("step worker clock", outages.step_worker_clock, LEAST, _soon_s, needs_clock=True),
 )

@@ -84,6 +84,7 @@ def step_store_clock(arena: Arena, dice: random.Random) -> Strike:
     strike = _outage(arena, "step store clock", lambda: arena.outages.clock_step(step_s), note=f"{step_s:+.1f} s")
     strike.hits(held)
     strike.jobs_in_s = ()
+    strike.delays_s = max(0.0, -step_s)
     return strike
 
 

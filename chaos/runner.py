@@ -262,7 +262,10 @@ class Run:
             "doctor": _doctor(self.stage),
             "errors_logged": _errors_logged(self.stage.folder),
             "recovery": judging.recoveries(
-                self.strikes, ttl_s=settings.lease_ttl_s, learning_s=float(self.times.get("learning_s", 0))
+                self.strikes,
+                in_flight_min=self.scale.in_flight_min,
+                ttl_s=settings.lease_ttl_s,
+                learning_s=float(self.times.get("learning_s", 0)),
             ),
         }
         figures["broken"] = judging.broken(figures)

@@ -68,12 +68,12 @@ FULL = Scale(
     limits=tuple(2 + n % 7 for n in range(24)),
     workers=4,
     services=2,
-    pause_s=3.5,
-    shortest_s=6,
-    longest_s=16,
+    pause_s=3.0,
+    shortest_s=8,
+    longest_s=24,
     brief_jobs=40,
     faults=360,
-    minutes=24,
+    minutes=25,
     drain_s=300,
 )
 SHORT = Scale(

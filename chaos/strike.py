@@ -21,7 +21,10 @@ Recovered = Callable[[Glance], bool]
 
 @dataclass(slots=True, kw_only=True)
 class Strike:
-    """A fault that was done; ``at_ms`` is wall-clock, as the oracle's times are."""
+    """A fault that was done; ``at_ms`` is wall-clock, as the oracle's times are.
+
+    ``delays_s``: how long nothing that goes by the store's clock can end, because it was set back by so much.
+    """
 
     kind: str
     n: int = 0
@@ -32,6 +35,7 @@ class Strike:
     jobs_in_s: tuple[str, ...] = ()
     robbed: tuple[str, ...] = ()
     recovered_s: float | None = None
+    delays_s: float = 0.0
     note: str = ""
     _since_s: float = 0.0
 
@@ -66,6 +70,7 @@ class Strike:
             "states": dict(self.states),
             "robbed": list(self.robbed),
             "recovered_s": self.recovered_s,
+            "delays_s": self.delays_s,
             "note": self.note,
         }
 

@@ -136,6 +136,54 @@ def test_a_failure_of_another_kind_is_broken() -> None:
     assert judge.broken(figures) == ["other_failures: 1"]
 
 
+def recovered(kind: str, n: int, began_s: float, took_s: float | None, *, in_flight: int = 50, **more: float) -> Strike:
+    return Strike(kind=kind, n=n, at_ms=int(began_s * 1000), recovered_s=took_s, in_flight=in_flight, **more)  # type: ignore[arg-type]  # only delays_s comes
+
+
+@pytest.mark.parametrize(
+    ("others", "own_s"),
+    [
+        ([], 40),
+        ([recovered("kill store", 2, 110, 14)], 26),
+        ([recovered("kill store", 2, 95, 10)], 35),
+        ([recovered("kill store", 2, 130, 20)], 30),
+        ([recovered("kill store", 2, 90, 60)], 0),
+        ([recovered("kill store", 2, 110, 14), recovered("cut link", 3, 120, 6)], 24),
+        ([recovered("kill store", 2, 80, 14)], 40),
+        ([recovered("kill dispatcher", 2, 110, 14)], 40),
+        ([recovered("step store clock", 2, 110, 0.5, delays_s=18)], 22),
+        ([recovered("step store clock", 2, 110, 0.5)], 40),
+    ],
+)
+def test_a_recovery_is_not_blamed_for_the_halt_of_another_fault(others: list[Strike], own_s: float) -> None:
+    struck = [recovered("kill worker in A", 1, 100, 40), *others]
+
+    row = judge.recoveries(struck, in_flight_min=50, ttl_s=8, learning_s=12)["kill worker in A"]
+
+    assert (row["max_s"], row["own_s"], row["bound_s"]) == (40, own_s, 30)
+    assert bool(judge.broken({"recovery": {"kill worker in A": row}})) == (own_s > 30)
+
+
+def test_an_outage_is_not_excused_by_itself() -> None:
+    row = judge.recoveries([recovered("kill store", 1, 100, 40)], in_flight_min=50, ttl_s=8, learning_s=12)[
+        "kill store"
+    ]
+
+    assert row["own_s"] == 40
+
+
+def test_a_fault_that_struck_too_few_or_never_healed_is_told_apart() -> None:
+    struck = [
+        recovered("cancel", 1, 0, 1),
+        recovered("cancel", 2, 9, 2, in_flight=49),
+        recovered("cancel", 3, 20, None),
+    ]
+
+    row = judge.recoveries(struck, in_flight_min=50, ttl_s=8, learning_s=12)["cancel"]
+
+    assert (row["faults"], row["in_flight_min"], row["max_s"], row["never"]) == (2, 50, 2, 1)
+
+
 def test_a_full_plan_has_every_kind_often_enough_and_fails_over_before_it_fails_back() -> None:
     order = plan(KINDS, faults=FULL.faults, dice=random.Random(1))  # noqa: S311 (a plan, no secret)
 
