@@ -91,6 +91,9 @@ def main() -> int:
     """Judge the sound package first, then every mutant."""
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     chosen = [mutant for mutant in MUTANTS if wanted in mutant.file]
+    if not chosen:
+        print(f"No mutant is of a file with {wanted!r} in its name.")
+        return 1
     if problems := misplaced():
         print(*problems, sep="\n")
         return 1
