@@ -16,6 +16,13 @@ for _, member in ipairs(returned) do
   local channel = string.match(member, '([^:]+)$')
   local pool = string.sub(member, 1, #member - #channel - 1)
   redis.call('ZREM', due, member)
+  local account = account_key(pool, channel)
+  local cooling = tonumber(redis.call('HGET', account, 'cooling_until_ms') or '0')
+  if cooling > now then -- the clock was set back since it was due for another reason
+    redis.call('ZADD', due, int(cooling), member)
+  else -- over for good: a clock that is set back must not cool an account that nobody will re-admit
+    redis.call('HDEL', account, 'cooling_until_ms', 'cooling_cause', 'cooling_reason')
+  end
   more = refill(pool, channel) or more
 end
 more = more or grants >= GRANTS_MAX or #returned == 256

@@ -179,6 +179,12 @@ MUTANTS: list[Mutant] = [
         ("  redis.call('ZREM', due, member)\n", "", "the past is due for ever"),
         ("more = refill(pool, channel) or more", "more = false", "a cooled account is not re-admitted"),
         ("more = more or grants >= GRANTS_MAX or", "more = more or", "the caller is not told to go on"),
+        (
+            "redis.call('HDEL', account, 'cooling_until_ms', 'cooling_cause', 'cooling_reason')\n",
+            "",
+            "a clock set back cools whom nobody re-admits",
+        ),
+        ("redis.call('ZADD', due, int(cooling), member)", "", "who still cools is never re-admitted"),
     ),
     *_in(
         "claim",

@@ -190,7 +190,7 @@ def test_a_slot_whose_job_may_run_upstream_is_held_until_its_time_is_over(ward: 
 
 def test_the_slot_of_a_job_that_was_handed_back_is_freed(fleet: Hospital) -> None:
     fleet.put("c1")
-    fleet.bring("j1", "S", deadline_ms=fleet.times.ttl_ms)
+    fleet.bring("j1", "S", deadline_ms=600_000)
     fleet.stand("c1", "paused")
     fleet.handback("j1")
     fleet.store.client.zadd(fleet.key("slots", POOL, "c1"), {"j1": fleet.now_ms()})

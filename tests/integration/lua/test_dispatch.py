@@ -87,6 +87,29 @@ def test_an_account_that_has_cooled_is_re_admitted_and_granted_from(fleet: Fleet
     assert (fleet.channel("j1"), fleet.free()) == ("c1", ["c1"])
 
 
+def test_what_has_cooled_stays_so_when_the_clock_is_set_back(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "C")
+    fleet.handback("j1", cool_ms=60_000)
+    fleet.end_cooling("c1")
+
+    fleet.dispatch(pool="")
+
+    left = [name for name in fleet.account("c1") if name.startswith("cooling_")]
+    assert left == ["cooling_began_ms", "cooling_repeats"]
+
+
+def test_an_account_that_still_cools_is_due_again(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "C")
+    fleet.handback("j1", cool_ms=60_000)
+    until_ms = int(fleet.account("c1")["cooling_until_ms"])
+    fleet.store.client.zadd(fleet.key("due"), {f"{fleet.pool}:c1": PAST_MS})
+
+    assert fleet.dispatch() == [0, 0, str(until_ms)]
+    assert fleet.dispatch() == [0, 0, str(until_ms)]
+
+
 def test_an_account_that_has_cooled_serves_its_pinned_jobs(fleet: Fleet) -> None:
     fleet.put("c1")
     fleet.bring("j1", "C", channel="c1")
