@@ -9,10 +9,10 @@ local function judge_slot(pool, channel, job)
   local is_unleased = redis.call('EXISTS', lease_key(job)) == 0
   -- Nobody can tell where such a lease is: it is told as unreadable.
   if not is_unleased and (leased_pool == '' or leased_channel == '') then return end
-  local attempts, own_pool, pin = fields(job_key(job), 'attempts', 'pool', 'pin')
+  local token, own_pool, pin = fields(job_key(job), 'token', 'pool', 'pin')
   local until_ms = score_of(ns .. ':deadlines', job) or 0
-  -- Sent once, neither handed back nor over its time: the upstream may run it, and a freed slot would be one too many.
-  local may_run = is_unleased and (tonumber(attempts) or 0) > 0 and until_ms > now
+  -- Leased once, not waiting again, not over its time: the upstream may run it, and a freed slot would be one too many.
+  local may_run = is_unleased and (tonumber(token) or 0) > 0 and until_ms > now
     and not score_of(pending_key(own_pool, pin), job)
   if may_run or not may_repair('all') then
     local held = may_run and ('held until ' .. int(until_ms) .. ': the upstream may run the job') or ''

@@ -638,7 +638,7 @@ MUTANTS: list[Mutant] = [
     *_in(
         "_audit_channel",
         (
-            "local may_run = is_unleased and (tonumber(attempts) or 0) > 0 and until_ms > now",
+            "local may_run = is_unleased and (tonumber(token) or 0) > 0 and until_ms > now",
             "local may_run = false",
             "a slot is freed while the upstream may run the job",
         ),

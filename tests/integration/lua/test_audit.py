@@ -175,9 +175,10 @@ def test_a_second_slot_of_a_job_that_runs_elsewhere_is_freed(fleet: Hospital) ->
     assert (fleet.used("c1"), fleet.used("c2"), fleet.free()) == (["j1"], [], ["c2"])
 
 
-def test_a_slot_whose_job_may_run_upstream_is_held_until_its_time_is_over(ward: Hospital) -> None:
+@pytest.mark.parametrize("state", ["S", "U", "A", "D"])
+def test_a_slot_whose_job_may_run_upstream_is_held_until_its_time_is_over(ward: Hospital, state: str) -> None:
     ward.put("c1")
-    ward.bring("j1", "A")
+    ward.bring("j1", state)
     ward.store.client.delete(ward.key("lease", "j1"))
 
     assert ("slot_without_lease", "reported") in ward.repair()
