@@ -44,13 +44,8 @@ def main() -> int:
     if given.only:
         kinds &= set(given.only)
     out: Path = given.out
-    figures = play(
-        out,
-        scale=scale,
-        names=kinds,
-        seed=given.seed,
-        tell=_tell,
-    )
+    is_full = not (given.short or given.jobs or given.faults or given.minutes or given.skip or given.only)
+    figures = play(out, scale=scale, names=kinds, seed=given.seed, tell=_tell, is_full=is_full)
     return _show(figures, out)
 
 

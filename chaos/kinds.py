@@ -16,6 +16,11 @@ LEAST = 15
 STATES = ("R", "C", "S", "A", "U")
 IN_EACH_STATE = 11
 """Worker kills in each state: one more than promised, since the state is read a moment before."""
+PROMISED_IN_EACH_STATE = 10
+PROMISED_FAULTS = 300
+PROMISED_JOBS = 5000
+ROBBERIES_JUDGED = 3
+"""Freezes at least, of a full run, after which a living owner's leases were looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +45,8 @@ class Kind:
 
 
 def _redelivery_s(ttl_s: float, _learning_s: float) -> float:
-    """TTL, strikes, sweep; and once more where the new owner dies too."""
-    return 2 * (ttl_s + 5 + 2)
+    """TTL, strikes, sweep, and a look; twice that where another worker is struck meanwhile, see ``is_worker_fault``."""
+    return ttl_s + 5 + 2
 
 
 def _restart_s(_ttl_s: float, learning_s: float) -> float:
@@ -49,7 +54,22 @@ def _restart_s(_ttl_s: float, learning_s: float) -> float:
 
 
 def _soon_s(_ttl_s: float, _learning_s: float) -> float:
-    return 15
+    return 10
+
+
+def _granted_s(_ttl_s: float, _learning_s: float) -> float:
+    """Grants need no dispatcher; who cools is let in by a worker's heartbeat."""
+    return 7
+
+
+def _retried_s(_ttl_s: float, _learning_s: float) -> float:
+    """The account rests for a second or two, and the job is pinned to it."""
+    return 20
+
+
+def _finished_s(_ttl_s: float, _learning_s: float) -> float:
+    """The slot of a cancelled job is held until the upstream has ended: its longest job, and a look."""
+    return 60
 
 
 def _look_up_s(_ttl_s: float, _learning_s: float) -> float:
@@ -62,16 +82,16 @@ KINDS: tuple[Kind, ...] = (
         for s in STATES
     ),
     Kind("freeze worker", processes.freeze_worker, LEAST, _redelivery_s),
-    Kind("kill dispatcher", processes.kill_dispatcher, LEAST, _soon_s),
-    Kind("freeze dispatcher", processes.freeze_dispatcher, LEAST, _soon_s),
+    Kind("kill dispatcher", processes.kill_dispatcher, LEAST, _granted_s),
+    Kind("freeze dispatcher", processes.freeze_dispatcher, LEAST, _granted_s),
     Kind("kill api", processes.kill_api, LEAST, _soon_s),
     Kind("freeze api", processes.freeze_api, LEAST, _soon_s),
-    Kind("429", partial(refusals.refuse, kind="429"), LEAST, _look_up_s),
-    Kind("401", partial(refusals.refuse, kind="401"), LEAST, _look_up_s),
+    Kind("429", partial(refusals.refuse, kind="429"), LEAST, _retried_s),
+    Kind("401", partial(refusals.refuse, kind="401"), LEAST, _retried_s),
     Kind("5xx before accept", partial(refusals.refuse, kind="5xx before accept"), LEAST, _look_up_s),
     Kind("5xx after accept", partial(refusals.lose_answer, kind="5xx after accept"), LEAST, _look_up_s),
     Kind("hang", partial(refusals.lose_answer, kind="hang"), LEAST, _look_up_s),
-    Kind("cancel", refusals.cancel, LEAST, lambda _ttl_s, _learning_s: 180),
+    Kind("cancel", refusals.cancel, LEAST, _finished_s),
     Kind("kill store", outages.kill_store, LEAST, _restart_s, is_outage=True),
     Kind("roll back", outages.roll_back, LEAST, _restart_s, is_outage=True),
     Kind("fail over", outages.fail_over, 1, _restart_s, is_outage=True),
@@ -81,10 +101,15 @@ KINDS: tuple[Kind, ...] = (
     Kind("cut link", outages.cut, LEAST, _soon_s, is_outage=True),
     Kind("freeze link", outages.freeze_link, LEAST, _soon_s, is_outage=True),
     Kind("half-close", outages.half_close, LEAST, _soon_s, is_outage=True),
-    Kind("step store clock", outages.step_store_clock, LEAST, _soon_s, needs_clock=True),
+    Kind("step store clock", outages.step_store_clock, LEAST, _redelivery_s, needs_clock=True),
     Kind("step worker clock", outages.step_worker_clock, LEAST, _soon_s, needs_clock=True),
 )
 BY_NAME = {kind.name: kind for kind in KINDS}
+
+
+def is_worker_fault(name: str) -> bool:
+    """Whether such a fault takes a worker away, and its jobs wait for another."""
+    return name.startswith(("kill worker", "freeze worker"))
 
 
 def chosen(names: Collection[str]) -> list[Kind]:

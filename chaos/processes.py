@@ -122,11 +122,11 @@ def freeze_worker(arena: Arena, dice: random.Random) -> Strike:
     return strike
 
 
-def _robbed(arena: Arena, held: list[LeaseSeen], *, since_s: float) -> tuple[str, ...]:
-    """Leases that a living owner lost although it spoke in time; none where the store was struck meanwhile."""
+def _robbed(arena: Arena, held: list[LeaseSeen], *, since_s: float) -> tuple[str, ...] | None:
+    """Leases that a living owner lost although it spoke in time; None where the store was struck meanwhile."""
     glance = arena.eye.look()
     if glance is None or arena.was_disturbed(since_s=since_s):
-        return ()
+        return None
     now = {lease.job: glance.leases[lease.job].token for lease in held if lease.job in glance.leases}
     return tuple(lease.job for lease in held if now.get(lease.job, lease.token) != lease.token)
 

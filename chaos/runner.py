@@ -58,6 +58,7 @@ class Run:
         tell: takes the progress lines.
         store: None where its outages are no part of the run.
         clock: of the one worker that lives by its own.
+        is_full: whether it must strike as often as a full run promises.
     """
 
     stage: Stage
@@ -69,6 +70,7 @@ class Run:
     tell: Callable[[str], None]
     store: ChaosStore | None = None
     clock: Clock | None = None
+    is_full: bool = False
     strikes: list[Strike] = field(default_factory=list)
     given_up: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
@@ -268,6 +270,8 @@ class Run:
                 learning_s=float(self.times.get("learning_s", 0)),
             ),
         }
+        if self.is_full:
+            figures["shortfalls"] = judging.shortfalls(figures)
         figures["broken"] = judging.broken(figures)
         strikes = [strike.as_json() for strike in self.strikes]
         (self.stage.folder / "faults.json").write_text(json.dumps(strikes, indent=1))

@@ -33,7 +33,8 @@ class Strike:
     in_flight: int = 0
     states: Counter[str] = field(default_factory=Counter)
     jobs_in_s: tuple[str, ...] = ()
-    robbed: tuple[str, ...] = ()
+    robbed: tuple[str, ...] | None = None
+    """Leases that a living owner lost; None where that was not looked at."""
     recovered_s: float | None = None
     delays_s: float = 0.0
     note: str = ""
@@ -68,7 +69,7 @@ class Strike:
             "at_ms": self.at_ms,
             "in_flight": self.in_flight,
             "states": dict(self.states),
-            "robbed": list(self.robbed),
+            "robbed": None if self.robbed is None else list(self.robbed),
             "recovered_s": self.recovered_s,
             "delays_s": self.delays_s,
             "note": self.note,

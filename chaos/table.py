@@ -8,11 +8,13 @@ from typing import Any
 
 def rendered(figures: Mapping[str, Any]) -> str:
     """Faults by kind with their recovery, jobs by final state, and what must be nought."""
-    lines = [f"{'fault':<26}{'struck':>7}{'in flight >=':>13}{'p50 s':>8}{'max s':>8}{'own s':>8}{'bound s':>9}"]
+    lines = [
+        f"{'fault':<26}{'struck':>7}{'in flight >=':>13}{'p50 s':>8}{'max s':>8}{'own s':>8}{'bound s':>9}{'late':>6}"
+    ]
     for kind, row in figures["recovery"].items():
         lines.append(
             f"{kind:<26}{row['faults']:>7}{row['in_flight_min'] or 0:>13}{_number(row['p50_s']):>8}"
-            f"{_number(row['max_s']):>8}{_number(row['own_s']):>8}{row['bound_s']:>9.0f}"
+            f"{_number(row['max_s']):>8}{_number(row['own_s']):>8}{row['bound_s']:>9.0f}{row['late']:>6}"
         )
     kills = "  ".join(f"{state} {count}" for state, count in figures["worker_kills_in_state"].items())
     jobs = "  ".join(f"{status} {count}" for status, count in sorted(figures["jobs"].items()))
@@ -32,7 +34,7 @@ def rendered(figures: Mapping[str, Any]) -> str:
         f"lost                {len(figures['lost'])}",
         f"wrong files         {len(figures['wrong_files'])}",
         f"leaked slots        {figures['leaked']}",
-        f"robbed owners       {len(figures['robbed'])}",
+        f"robbed owners       {len(figures['robbed'])}, looked at after {figures['robberies_judged']} freezes",
         "",
         "every promise kept" if not figures["broken"] else "BROKEN  " + "; ".join(figures["broken"]),
     ]

@@ -26,6 +26,7 @@ def play(
     tell: Callable[[str], None],
     settings: Mapping[str, Any] | None = None,
     code: Path | None = None,
+    is_full: bool = False,
 ) -> dict[str, Any]:
     """Play one run; the figures.
 
@@ -37,6 +38,7 @@ def play(
         tell: takes progress lines.
         settings: that differ from :data:`chaos.scale.TIMES`.
         code: the packages that the fleet runs; None: those of this process.
+        is_full: whether too few faults, of any kind, break the run.
     """
     out = out.absolute()
     shutil.rmtree(out, ignore_errors=True)
@@ -56,5 +58,6 @@ def play(
             tell=tell,
             store=store,
             clock=Clock(out / "worker-clock") if store.clock else None,
+            is_full=is_full,
         )
         return run.play()

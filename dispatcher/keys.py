@@ -48,6 +48,7 @@ SCHEMA: tuple[KeyRule, ...] = (
     KeyRule("expiry", "zset", "kept", "leases by soft expiry ms"),
     KeyRule("deadlines", "zset", "kept", "jobs by the next instant at which their time is up"),
     KeyRule("suspected:<pool>", "zset", "kept", "accounts that cool by suspicion, by the ms at which they return"),
+    KeyRule("orphaned", "set", "kept", "deleted accounts (<pool>:<channel>) whose pinned jobs are not all ended yet"),
     KeyRule("checks", "zset", "kept", "disabled accounts by the ms of their next check"),
     KeyRule("check:<pool>:<channel>", "hash", "ttl", "the last check of an account: asked, verdict"),
     KeyRule("due", "zset", "kept", "cooling accounts by the ms at which they return"),

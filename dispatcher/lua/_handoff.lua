@@ -34,7 +34,7 @@ end
 
 local queue = ns .. ':rq:queue:' .. RQ.origin
 
--- The deliveries still in RQ's queue, as a set; read once a call, and only if asked for.
+-- The deliveries still in RQ's queue, as a set; read once a call, and only if asked for: one a slot, one an account.
 local queued = nil
 local function is_queued(delivery)
   if not queued then

@@ -46,3 +46,18 @@ local function finish(job, event, status, keep_s, changes)
   redis.call('ZREM', ns .. ':deadlines', job)
   return true
 end
+
+local function orphaned_key() return ns .. ':orphaned' end
+
+-- End up to `count` of the jobs that wait for a channel whose account is gone: they can never run. Returns how many.
+-- While some are left the channel is listed in `orphaned`, and the reaper goes on with it, whoever began.
+local function fail_pinned(pool, channel, count, keep_s)
+  local pinned = pending_key(pool, channel)
+  local jobs = redis.call('ZRANGE', pinned, 0, count - 1)
+  for _, job in ipairs(jobs) do
+    redis.call('ZREM', pinned, job)
+    finish(job, 'failed account deleted', 'failed', keep_s, { 'error', 'Its account ' .. channel .. ' was deleted' })
+  end
+  redis.call(redis.call('ZCARD', pinned) > 0 and 'SADD' or 'SREM', orphaned_key(), pool .. ':' .. channel)
+  return #jobs
+end

@@ -1,7 +1,7 @@
 -- Remove an account: unseen at once, its running jobs drain; jobs pinned to it can never run and fail.
 -- KEYS  [1] namespace
 -- ARGV  [1] keep_s  [2] pool  [3] channel
--- Returns {'ok', more: 1 if pinned jobs are left, call again} | {'missing'}
+-- Returns {'ok', more: 1 if pinned jobs are left, call again, or the reaper ends them} | {'missing'}
 -- Safe to run twice: the second answer is `missing`, or goes on with the pinned jobs left.
 -- needs: record slots cooling checks
 
@@ -18,9 +18,6 @@ redis.call('ZREM', ns .. ':due', pool .. ':' .. channel)
 redis.call('ZREM', suspected_key(pool), channel)
 forget_checks(pool, channel)
 if state ~= '' then redis.call('HSET', key, 'state', 'deleted', 'digest', '') end
-for _, job in ipairs(redis.call('ZRANGE', pinned, 0, 255)) do
-  redis.call('ZREM', pinned, job)
-  finish(job, 'failed account deleted', 'failed', ARGV[1], { 'error', 'Its account ' .. channel .. ' was deleted' })
-end
+fail_pinned(pool, channel, 256, ARGV[1])
 end_drain(pool, channel)
 return { 'ok', redis.call('ZCARD', pinned) > 0 and '1' or '0' }

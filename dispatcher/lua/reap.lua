@@ -99,4 +99,11 @@ for _, job in ipairs(overdue) do
     give_up(job, 'deadline', state == '' and 'No account took the job before its deadline' or 'Not finished before its deadline')
   end
 end
-return { redelivered, ended, forced, (#expired == BATCH or #overdue == BATCH) and 1 or 0 }
+
+local orphaned, failed = redis.call('SRANDMEMBER', orphaned_key()), 0
+if orphaned then
+  local channel = string.match(orphaned, '([^:]+)$')
+  failed = fail_pinned(string.sub(orphaned, 1, #orphaned - #channel - 1), channel, BATCH, keep_s)
+  ended = ended + failed
+end
+return { redelivered, ended, forced, (#expired == BATCH or #overdue == BATCH or failed == BATCH) and 1 or 0 }

@@ -84,6 +84,7 @@ redis.call('SADD', ns .. ':pools', pool)
 -- RQ's tools, and the end of the delivery, find its hash as before.
 if redis.call('EXISTS', delivery_key(job, token)) == 0 then describe(job .. '-' .. token, RQ.callable, 'started') end
 redis.call('PERSIST', delivery_key(job, token))
+closed_ms = learning_ms() -- it may have been opened by this very call
 if has_moved then refill(old_pool, old_channel) end
 refill(pool, channel)
 return { 'ok', state }

@@ -541,6 +541,7 @@ MUTANTS: list[Mutant] = [
     ),
     *_in(
         "reassert",
+        ("closed_ms = learning_ms()", "closed_ms = 0", "granted while others have not told yet"),
         ("if key_lives_ms > 0 then", "if false then", "a key that was lost makes a second job"),
         ("if verdict == 'stale' or", "if", "a newer owner is overruled"),
         ("and is_over and state == 'C')", "and false)", "a slot for what was never sent"),
@@ -580,8 +581,26 @@ MUTANTS: list[Mutant] = [
         ("redis.call('SREM', ns .. ':accounts:' .. pool, channel)\n", "", "a deleted account is still shown"),
         ("redis.call('ZREM', free_key(pool), channel)\n", "", "a deleted account is granted from"),
         ("end_drain(pool, channel)\n", "", "an idle account is never forgotten"),
-        ("  redis.call('ZREM', pinned, job)\n", "", "a failed job still waits"),
+        ("fail_pinned(pool, channel, 256, ARGV[1])\n", "", "what is pinned to it waits for ever"),
         ("if digest ~= '' then", "if false then", "its secret stays taken"),
+    ),
+    *_in(
+        "_record",
+        ("    redis.call('ZREM', pinned, job)\n", "", "a failed job still waits"),
+        ("'SADD' or 'SREM'", "'SREM' or 'SREM'", "what a remover that died left waits for ever"),
+        ("'SADD' or 'SREM'", "'SADD' or 'SADD'", "an account that is gone is looked after for ever"),
+        killers=(lua("account_remove"),),
+    ),
+    *_in(
+        "reap",
+        ("if orphaned then", "if false then", "what a remover that died left waits for ever"),
+        (" or failed == BATCH)", ")", "the rest waits for the next sweep"),
+        killers=(lua("account_remove"),),
+    ),
+    *_in(
+        "account_put",
+        ("redis.call('SREM', ns .. ':orphaned', pool .. ':' .. channel)\n", "", "jobs of an account that is back fail"),
+        killers=(lua("account_remove"),),
     ),
     *_in(
         "account_state",

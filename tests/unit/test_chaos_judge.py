@@ -158,10 +158,45 @@ def recovered(kind: str, n: int, began_s: float, took_s: float | None, *, in_fli
 def test_a_recovery_is_not_blamed_for_the_halt_of_another_fault(others: list[Strike], own_s: float) -> None:
     struck = [recovered("kill worker in A", 1, 100, 40), *others]
 
-    row = judge.recoveries(struck, in_flight_min=50, ttl_s=8, learning_s=12)["kill worker in A"]
+    row = judge.recoveries(struck, in_flight_min=50, ttl_s=23, learning_s=12)["kill worker in A"]
 
     assert (row["max_s"], row["own_s"], row["bound_s"]) == (40, own_s, 30)
     assert bool(judge.broken({"recovery": {"kill worker in A": row}})) == (own_s > 30)
+
+
+@pytest.mark.parametrize(
+    ("other", "at_s", "late"),
+    [("freeze worker", 110, 0), ("kill worker in R", 139, 0), ("freeze worker", 99, 1), ("kill dispatcher", 110, 1)],
+)
+def test_jobs_whose_new_owner_may_be_struck_have_twice_the_time(other: str, at_s: float, late: int) -> None:
+    struck = [recovered("kill worker in A", 1, 100, 29), recovered(other, 2, at_s, 1)]
+
+    row = judge.recoveries(struck, in_flight_min=50, ttl_s=8, learning_s=12)["kill worker in A"]
+
+    assert row["late"] == (late if at_s < 129 else 1)
+
+
+def test_a_full_run_tells_what_it_did_not_strike_often_enough() -> None:
+    enough = {kind.name: kind.least for kind in KINDS}
+    figures: dict[str, Any] = {
+        "faults": 300,
+        "faults_by_kind": enough,
+        "worker_kills_in_state": dict.fromkeys("RCSAU", 10),
+        "jobs": {"completed": 4000, "failed": 1000},
+        "robberies_judged": 3,
+    }
+    assert judge.shortfalls(figures) == []
+
+    figures |= {"faults_by_kind": enough | {"hang": 14, "fail back": 0}, "jobs": {"completed": 4999}, "faults": 299}
+    figures["worker_kills_in_state"]["U"] = 9
+
+    assert judge.broken({"shortfalls": judge.shortfalls(figures)}) == [
+        "too little: faults of kind hang: 14 of 15",
+        "too little: faults of kind fail back: 0 of 1",
+        "too little: worker kills in U: 9 of 10",
+        "too little: faults: 299 of 300",
+        "too little: jobs: 4999 of 5000",
+    ]
 
 
 def test_an_outage_is_not_excused_by_itself() -> None:

@@ -63,6 +63,37 @@ def test_more_says_that_pinned_jobs_are_left(fleet: Fleet) -> None:
     assert len(fleet.listed("failed")) == 258
 
 
+@pytest.mark.parametrize("held", [False, True])
+def test_the_reaper_ends_the_pinned_jobs_that_whoever_removed_it_left(fleet: Fleet, *, held: bool) -> None:
+    fleet.put("c1")
+    if held:
+        fleet.bring("runs", "A")
+    fleet.stand("c1", "paused")
+    for index in range(390):
+        fleet.submit(f"j{index}", pin="c1")
+    fleet.remove("c1")
+    if held:
+        fleet.settle("runs", known="A")
+
+    assert fleet.reap() == [0, 128, 0, 1]
+    assert fleet.reap() == [0, 6, 0, 0]
+    assert fleet.reap() == [0, 0, 0, 0]
+    assert len(fleet.listed("failed")) == 390
+
+
+def test_registered_again_it_keeps_the_pinned_jobs_that_were_left(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.stand("c1", "paused")
+    for index in range(258):
+        fleet.submit(f"j{index}", pin="c1")
+    fleet.remove("c1")
+
+    fleet.put("c1")
+
+    assert fleet.reap() == [0, 0, 0, 0]
+    assert (fleet.used("c1"), fleet.pending("c1")) == (["j256"], ["j257"])
+
+
 def test_its_secret_may_be_used_elsewhere_while_it_drains(fleet: Fleet) -> None:
     fleet.put("c1", secret="same")
     fleet.bring("j1", "A")

@@ -429,3 +429,19 @@ def test_an_owner_that_speaks_while_the_store_learns_does_not_prolong_it(fleet: 
     assert renewed(fleet, "j1", token, "A", "r1", "e1") == "rolled_back"
     assert fleet.learning() == "the server changed"
     assert fleet.store.client.pttl(fleet.key("learning")) > 500_000
+
+
+def test_the_call_that_opens_the_window_grants_nothing(fleet: Fleet) -> None:
+    fleet.put("c1", 3)
+    fleet.stand("c1", "paused")
+    fleet.submit("waits")
+    before = keep(fleet.store)
+    fleet.stand("c1", "active")
+    fleet.submit("j1")
+    bring_on(fleet, "j1", "A")
+    held = holding(fleet, "j1")
+    put_back(fleet.store, before, by_another_server=False)
+    fleet.store.client.hset(fleet.key("account", fleet.pool, "c1"), "state", "active")
+
+    assert reassert(fleet, held) == ["ok", "A"]
+    assert (fleet.used("c1"), fleet.pending()) == (["j1"], ["waits"])
