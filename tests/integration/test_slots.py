@@ -372,6 +372,16 @@ def test_what_a_store_lost_is_as_its_owner_tells_it(desk: Desk) -> None:
     assert CLAIM_TTL_MS - 60_000 < lasts_ms <= CLAIM_TTL_MS
 
 
+@pytest.mark.parametrize(("bring", "state"), [("claimed", "C"), ("submitted", "S"), ("unknown", "U")])
+def test_an_owner_that_tells_again_hears_in_which_state_it_holds_its_lease(desk: Desk, bring: str, state: str) -> None:
+    getattr(desk, bring)("j1")
+    held = desk.fleet.lease("j1")
+    holding = Holding(Lease.from_fields(delivery_of(held), held), desk.fleet.record("j1"))
+    lose(desk, "j1")
+
+    assert desk.do(desk.slots.reassert(holding)) == state
+
+
 def test_a_slot_that_a_store_lost_is_held_again_past_its_jobs_time(desk: Desk) -> None:
     desk.do(desk.slots.settle(desk.accepted("j1"), "failed", still_running=True))
     held, record = desk.fleet.lease("j1"), desk.fleet.record("j1")
@@ -434,6 +444,27 @@ def test_a_settled_job_keeps_its_outcome_for_as_long_as_jobs_are_kept_and_frees_
     assert desk.fleet.used("c1") == ["j2"]
     left_s: Any = desk.fleet.store.client.ttl(desk.fleet.key("job", "j1"))
     assert KEEP_S - 60 < left_s <= KEEP_S
+
+
+@pytest.mark.parametrize(("again", "told"), [(None, "failed"), (False, "failed"), (True, "created")])
+def test_a_job_that_failed_is_tried_again_only_where_it_is_said_to_be_worth_it(
+    store: Store, settings: Settings, again: bool | None, told: str
+) -> None:
+    patient = Desk(store, settings, max_attempts=2)
+    patient.fleet.put("c1")
+    patient.fleet.submit("j1")
+
+    lease = patient.accepted("j1")
+    failed = patient.slots.settle
+    call = failed(lease, "failed") if again is None else failed(lease, "failed", again=again)
+    assert patient.do(call) == told
+
+
+@pytest.mark.parametrize(("upstream_ms", "kept"), [(1_700_000_000_123, "1700000000123"), (None, None)])
+def test_a_permit_keeps_what_the_upstreams_clock_said(desk: Desk, upstream_ms: int | None, kept: str | None) -> None:
+    desk.do(desk.slots.mark_submitting(desk.claimed("j1"), upstream_ms=upstream_ms))
+
+    assert desk.fleet.lease("j1").get("upstream_ms") == kept
 
 
 def test_an_outcome_without_words_has_none_on_record(desk: Desk) -> None:

@@ -34,6 +34,11 @@ EXCUSED: dict[tuple[str, str], str] = {
         "SessionWorker._on",
         f"{_RUN}(executor, call) -> {_RUN}(None, call)",
     ): _THREAD,
+    **{
+        ("SessionWorker.__init__", f"{name}=self._{name}, -> {name}=None,"): _THREAD
+        for name in ("front_desk", "finishers")
+    },
+    ("Reaper.__init__", "self._is_more = False -> self._is_more = None"): "it is only asked whether it is true",
     ("SessionWorker._on_signal", "self.request_stop(signum) -> self.request_stop(None)"): (
         "request_stop has the parameter for signal.signal's sake, and does not read it"
     ),
