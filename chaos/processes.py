@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 
 from chaos.arena import Arena, NotNow
@@ -123,12 +124,19 @@ def freeze_worker(arena: Arena, dice: random.Random) -> Strike:
 
 
 def _robbed(arena: Arena, held: list[LeaseSeen], *, since_s: float) -> tuple[str, ...] | None:
-    """Leases that a living owner lost although it spoke in time; None where the store was struck meanwhile."""
-    glance = arena.eye.look()
-    if glance is None or arena.was_disturbed(since_s=since_s):
+    """Leases that a living owner lost although it spoke in time; None where the store was struck meanwhile.
+
+    The record tells it, also of a job that has ended since: a redelivery after the one that the owner holds.
+    """
+    histories = arena.eye.histories([lease.job for lease in held])
+    if histories is None or arena.was_disturbed(since_s=since_s):
         return None
-    now = {lease.job: glance.leases[lease.job].token for lease in held if lease.job in glance.leases}
-    return tuple(lease.job for lease in held if now.get(lease.job, lease.token) != lease.token)
+    return tuple(lease.job for lease in held if _last_redelivered(histories[lease.job]) > int(lease.token))
+
+
+def _last_redelivered(history: str) -> int:
+    """The token of the newest redelivery that a record tells of; 0 for none."""
+    return max((int(token) for token in re.findall(r" redelivered (\d+)$", history, re.MULTILINE)), default=0)
 
 
 def kill_dispatcher(arena: Arena, dice: random.Random) -> Strike:

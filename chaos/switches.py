@@ -159,7 +159,7 @@ def prove(out: Path, *, seed: int, tell: Callable[[str], None]) -> list[dict[str
             row[f"{name}_broken"] = figures["broken"]
             row[f"{name}_faults"] = figures["faults"]
         is_sound = all(told.startswith("recovery") for told in row["sound_broken"])  # a busy machine's, no promise's
-        has_struck = min(row["sound_faults"], row["without_faults"]) > 0
+        has_struck = min(row["sound_faults"], row["without_faults"]) > 0 or not switch.faults
         row["seen"] = is_sound and has_struck and row["without"] > 0
         rows.append(row)
     return rows
