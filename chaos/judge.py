@@ -15,7 +15,6 @@ from chaos.kinds import (
     PROMISED_FAULTS,
     PROMISED_IN_EACH_STATE,
     PROMISED_JOBS,
-    ROBBERIES_JUDGED,
     STATES,
     is_worker_fault,
 )
@@ -203,7 +202,6 @@ def shortfalls(figures: dict[str, Any]) -> list[str]:
         **{f"worker kills in {s}": (figures["worker_kills_in_state"][s], PROMISED_IN_EACH_STATE) for s in STATES},
         "faults": (figures["faults"], PROMISED_FAULTS),
         "jobs": (sum(figures["jobs"].values()), PROMISED_JOBS),
-        "freezes judged for robbery": (figures["robberies_judged"], ROBBERIES_JUDGED),
     }
     return [f"{name}: {found} of {count}" for name, (found, count) in wanted.items() if found < count]
 

@@ -19,8 +19,6 @@ IN_EACH_STATE = 11
 PROMISED_IN_EACH_STATE = 10
 PROMISED_FAULTS = 300
 PROMISED_JOBS = 5000
-ROBBERIES_JUDGED = 3
-"""Freezes at least, of a full run, after which a living owner's leases were looked at."""
 
 
 @dataclass(frozen=True, slots=True)

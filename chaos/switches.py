@@ -158,8 +158,10 @@ def prove(out: Path, *, seed: int, tell: Callable[[str], None]) -> list[dict[str
             row[name] = count(figures, switch.promise)
             row[f"{name}_broken"] = figures["broken"]
             row[f"{name}_faults"] = figures["faults"]
+            row[f"{name}_robberies_judged"] = figures["robberies_judged"]
         is_sound = all(told.startswith("recovery") for told in row["sound_broken"])  # a busy machine's, no promise's
         has_struck = min(row["sound_faults"], row["without_faults"]) > 0 or not switch.faults
-        row["seen"] = is_sound and has_struck and row["without"] > 0
+        was_looked_at = row["sound_robberies_judged"] > 0 or switch.promise != "robbed"
+        row["seen"] = is_sound and has_struck and was_looked_at and row["without"] > 0
         rows.append(row)
     return rows

@@ -183,7 +183,6 @@ def test_a_full_run_tells_what_it_did_not_strike_often_enough() -> None:
         "faults_by_kind": enough,
         "worker_kills_in_state": dict.fromkeys("RCSAU", 10),
         "jobs": {"completed": 4000, "failed": 1000},
-        "robberies_judged": 3,
     }
     assert judge.shortfalls(figures) == []
 
