@@ -229,8 +229,9 @@ class _Patience:
 
 
 def _ask_pid(path: Path) -> int:
-    """Ask who serves the socket."""
+    """Ask who serves the socket; BusyLoadingError while it still reads its files, when INFO alone would be answered."""
     with redis.Redis(unix_socket_path=str(path), socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
+        client.ping()
         return int(client.info("server")["process_id"])
 
 

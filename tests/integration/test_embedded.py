@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from dispatcher import embedded
 from dispatcher.embedded import EmbeddedStore, running_url, socket_path
@@ -217,6 +219,20 @@ def test_damaged_files_are_named_in_one_sentence(own_store: EmbeddedStore, state
     assert "appendonlydir" in str(refusal.value)
     assert file.name in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_it_has_started_only_when_it_has_read_its_files(own_store: EmbeddedStore, state_dir: Path) -> None:
+    set_key(own_store.start(), "first")
+    own_store.stop()
+    (file,) = (state_dir / "store" / "appendonlydir").glob("*.incr.aof")
+    with file.open("ab") as log:
+        log.write(b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$6\r\nbefore\r\n" * 400_000)
+        log.write(b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$4\r\nlast\r\n")
+
+    url = own_store.start()
+
+    with redis.Redis.from_url(url, decode_responses=True, retry=Retry(NoBackoff(), 0)) as client:
+        assert client.get("key") == "last"
 
 
 def test_a_torn_last_write_does_not_keep_it_from_starting(own_store: EmbeddedStore, state_dir: Path) -> None:

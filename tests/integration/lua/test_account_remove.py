@@ -77,6 +77,7 @@ def test_the_reaper_ends_the_pinned_jobs_that_whoever_removed_it_left(fleet: Fle
 
     assert fleet.reap() == [0, 128, 0, 1]
     assert fleet.reap() == [0, 6, 0, 0]
+    assert not fleet.store.client.exists(fleet.key("orphaned"))
     assert fleet.reap() == [0, 0, 0, 0]
     assert len(fleet.listed("failed")) == 390
 
