@@ -41,7 +41,7 @@ if cooling > now then redis.call('ZADD', ns .. ':due', int(cooling), pool .. ':'
 redis.call('HSET', ns .. ':channels', channel, pool)
 redis.call('HSET', ns .. ':secrets', digest, channel)
 redis.call('SADD', ns .. ':accounts:' .. pool, channel)
-redis.call('SREM', ns .. ':orphaned', pool .. ':' .. channel)
+redis.call('SREM', orphaned_key(), pool .. ':' .. channel)
 redis.call('SADD', ns .. ':pools', pool)
 refill(pool, channel)
 return { is_new and 'created' or 'updated', redis.call('HGET', key, 'secret_version') }

@@ -599,7 +599,7 @@ MUTANTS: list[Mutant] = [
     ),
     *_in(
         "account_put",
-        ("redis.call('SREM', ns .. ':orphaned', pool .. ':' .. channel)\n", "", "jobs of an account that is back fail"),
+        ("redis.call('SREM', orphaned_key(), pool .. ':' .. channel)\n", "", "jobs of an account that is back fail"),
         killers=(lua("account_remove"),),
     ),
     *_in(
