@@ -22,7 +22,7 @@ from dispatcher.settings import Settings
 from tests.support.api import new_key_text
 from tests.support.cli import Cli
 from tests.support.ports import free_port
-from tests.support.up import DEMO, Up, command_line, processes_of, until
+from tests.support.up import DEMO, DetachedUp, Up, command_line, ignored_by, processes_of, until
 
 CHANNEL = "1197013797467074001"
 
@@ -230,6 +230,16 @@ def test_a_signal_stops_everything(tmp_path: Path, number: signal.Signals, code:
         assert not (state_dir / "up.json").exists()
         events = [line for line in up.log.read_text().splitlines() if '"all stopped"' in line]
         assert len(events) == 1
+
+
+def test_under_nohup_it_outlives_its_terminal(tmp_path: Path) -> None:
+    with DetachedUp(tmp_path / "state", "--port", "0") as up:
+        up.ready()
+        up.process.send_signal(signal.SIGHUP)
+
+        assert signal.SIGHUP in ignored_by(up.process.pid)
+        assert httpx.get(f"{up.ready()['url']}/livez", timeout=30).status_code == 200
+        assert up.stop(signal.SIGTERM) == 0
 
 
 def test_what_is_registered_survives_the_death_of_everything(tmp_path: Path) -> None:

@@ -30,15 +30,22 @@ def until(claim: Callable[[], Any], what: str) -> Any:
 
 
 class Up:
-    """One `dispatcher up`; a context manager that leaves no process behind, whatever the test did to it."""
+    """One `dispatcher up`; a context manager that leaves no process behind, whatever the test did to it.
+
+    It takes signals as in a terminal, also where the tests themselves run under ``nohup`` or in a shell's background,
+    which hand ignored signals down.
+    """
+
+    hangup = "default"
 
     def __init__(self, state_dir: Path, *options: str, **environment: str) -> None:
         self.state_dir = state_dir
         self.log = state_dir.parent / "up.log"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("DISPATCHER_")}
+        signals = ("env", "--default-signal=INT", f"--{self.hangup}-signal=HUP")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "dispatcher", "up", "--json", "--state-dir", str(state_dir), *options],
+                [*signals, sys.executable, "-m", "dispatcher", "up", "--json", "--state-dir", str(state_dir), *options],
                 env={**inherited, **environment},
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -106,6 +113,12 @@ class Up:
         return subprocess.run(line, input=stdin, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
 
 
+class DetachedUp(Up):
+    """`dispatcher up` under ``nohup``."""
+
+    hangup = "ignore"
+
+
 def processes_of(state_dir: Path) -> list[int]:
     """Living processes that have the state directory in their command line or environment, but this one and `up`."""
     marks = (f"DISPATCHER_STATE_DIR={state_dir}\0".encode(), os.fsencode(state_dir / "store"))
@@ -128,3 +141,10 @@ def command_line(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return ""
+
+
+def ignored_by(pid: int) -> set[int]:
+    """The signals that a process ignores."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    mask = int(fields["SigIgn"], 16)
+    return {number for number in range(1, 65) if mask >> (number - 1) & 1}
