@@ -15,6 +15,7 @@ from simulator.cdn import Cdn, Links
 from simulator.channels import Channels
 from simulator.clip import Clip
 from simulator.commands import CommandIndex
+from simulator.conditions import Conditions
 from simulator.control import Control, ControlError
 from simulator.directives import DirectiveQueue
 from simulator.discord import Discord
@@ -23,6 +24,7 @@ from simulator.files import Files
 from simulator.interactions import Interactions
 from simulator.oracle import Oracle
 from simulator.snowflake import Snowflakes
+from simulator.troubles import Troubles
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -41,10 +43,11 @@ def build_app(base_url: str, *, strict: bool = False, link_life_s: float = LINK_
     snowflakes, oracle, accounts, channels, queue = Snowflakes(), Oracle(), Accounts(), Channels(), DirectiveQueue()
     cdn = Cdn(Clip(), Links(base_url, link_life_s))
     commands = CommandIndex(snowflakes)
+    conditions, troubles = Conditions(), Troubles()
     bot = Bot(channels, cdn, oracle, snowflakes)
-    interactions = Interactions(commands, channels, accounts, cdn, oracle, bot, snowflakes, queue, strict)
-    discord = Discord(accounts, cdn, channels, commands, interactions, oracle, strict)
-    control = Control(accounts, bot, cdn, channels, commands, oracle, queue)
+    interactions = Interactions(commands, channels, conditions, accounts, cdn, oracle, bot, snowflakes, queue, strict)
+    discord = Discord(accounts, cdn, channels, conditions, commands, interactions, oracle, troubles, strict)
+    control = Control(accounts, bot, cdn, channels, conditions, commands, oracle, queue, troubles)
     return Starlette(
         routes=[
             Mount("/api/v9", routes=discord.routes()),
@@ -64,7 +67,7 @@ async def _answer_refusal(_request: Request, refusal: Exception) -> Response:
     if not isinstance(refusal, DiscordError):
         raise refusal
     return Response(
-        refusal.content(), status_code=refusal.status, headers=refusal.headers, media_type="application/json"
+        refusal.content(), status_code=refusal.status, headers=refusal.headers, media_type=refusal.media_type
     )
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from simulator import messages
 from simulator.channels import Message
+from simulator.directives import Directive
 from simulator.oracle import Submission
+from simulator.places import Places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +33,9 @@ class Bot:
         cdn: makes the result files.
         oracle: is told when a job starts and ends.
         snowflakes: issue message and attachment ids.
+
+    Attributes:
+        places: how many jobs of a user it runs at once.
     """
 
     def __init__(self, channels: Channels, cdn: Cdn, oracle: Oracle, snowflakes: Snowflakes) -> None:
@@ -40,6 +45,7 @@ class Bot:
         self._snowflakes = snowflakes
         self._timers: dict[Job, asyncio.TimerHandle] = {}
         self._job_of_message: dict[int, Job] = {}
+        self.places = Places()
 
     def accept(self, job: Job) -> None:
         """Take a job on. It runs to its end, whatever its user does."""
@@ -52,7 +58,28 @@ class Bot:
         if opens_modal:
             self._oracle.finish(record, "modal")
         else:
-            self._advance(job, self._life(job, record), asyncio.get_running_loop().time())
+            self._receive(job, record)
+
+    def _receive(self, job: Job, record: Record) -> None:
+        """Begin a job, or do with it what the bot does where its user has too many."""
+        user_id = job.user["id"]
+        match self.places.crowded(user_id):
+            case None:
+                self.places.take(user_id)
+                self._begin(job, record, holds_place=True)
+            case "queue":
+                before = self.places.wait(user_id, partial(self._begin, job, record, holds_place=True))
+                text = messages.queued_text(job, before)
+                self._advance(job, iter([(job.directive.ack_s, partial(self._say, job, text))]), self._now_s())
+            case outcome:
+                ack_s = job.directive.ack_s
+                job.directive = Directive(outcome=outcome, ack=ack_s, seconds=ack_s, written=frozenset({"ack"}))
+                self._begin(job, record, holds_place=False)
+
+    def _begin(self, job: Job, record: Record, *, holds_place: bool) -> None:
+        if waiting := self._timers.pop(job, None):
+            waiting.cancel()
+        self._advance(job, self._life(job, record, holds_place=holds_place), self._now_s())
 
     def job_of(self, message_id: int) -> Job | None:
         """Return the job whose result a message shows."""
@@ -63,6 +90,7 @@ class Bot:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+        self.places.clear()
         self._job_of_message.clear()
 
     def _advance(self, job: Job, steps: Iterator[Step], started: float) -> None:
@@ -78,7 +106,11 @@ class Bot:
 
         self._timers[job] = asyncio.get_running_loop().call_at(started + delay_s, act)
 
-    def _life(self, job: Job, record: Record) -> Iterator[Step]:
+    @staticmethod
+    def _now_s() -> float:
+        return asyncio.get_running_loop().time()
+
+    def _life(self, job: Job, record: Record, *, holds_place: bool) -> Iterator[Step]:
         """Yield what happens to a job, in order."""
         directive = job.directive
         if not (directive.is_unseen or directive.refuses_at_once):
@@ -87,10 +119,12 @@ class Bot:
             for part in range(1, parts):
                 due_s = directive.ack_s + (directive.finish_s - directive.ack_s) * part / parts
                 yield due_s, partial(self._report, job, 100 * part // parts)
-        yield directive.finish_s, partial(self._finish, job, record)
+        yield directive.finish_s, partial(self._finish, job, record, holds_place=holds_place)
 
     def _open(self, job: Job) -> None:
-        if job.directive.loading:
+        if job.original:  # it waited for a place, and said so
+            self._report(job, 0)
+        elif job.directive.loading:
             self._answer(job, "", flags=messages.LOADING)
         else:
             self._answer(job, messages.waiting_text(job))
@@ -99,18 +133,24 @@ class Bot:
         if job.original:
             job.original.edit(messages.edit_of(job, messages.progress_text(job, percent)))
 
-    def _finish(self, job: Job, record: Record) -> None:
+    def _finish(self, job: Job, record: Record, *, holds_place: bool) -> None:
         outcome = job.directive.outcome
         attachments = self._make_results(job) if outcome == "completed" else ()
         if outcome == "deleted":
             self._withdraw(job)
         elif not job.directive.is_unseen:
             message = self._deliver(job)
-            if attachments:
+            if job.directive.components == "v2":
+                text = messages.final_text(job)
+                message.edit(messages.v2_of(job, text, is_done=bool(attachments)), attachments)
+            elif attachments:
                 message.edit({"components": messages.buttons_of(job)}, attachments)
+            if attachments:
                 self._job_of_message[message.id] = job
         files = tuple({"filename": a.filename, "size": a.size_bytes, "sha256": a.sha256} for a in attachments)
         self._oracle.finish(record, outcome, files)
+        if holds_place:
+            self.places.leave(job.user["id"])
 
     def _deliver(self, job: Job) -> Message:
         """Post or edit the final message, as the directive's ``result`` says."""
@@ -125,6 +165,9 @@ class Bot:
             return self._post(job, messages.followup_json(job, self._snowflakes.issue(), text, job.original.id))
         job.original.edit(messages.edit_of(job, text))
         return job.original
+
+    def _say(self, job: Job, text: str) -> None:
+        self._answer(job, text)
 
     def _answer(self, job: Job, text: str, *, flags: int = 0) -> Message:
         body = messages.message_json(job, self._snowflakes.issue(), text, flags=flags)

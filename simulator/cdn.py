@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from simulator.snowflake import parse_snowflake
+from simulator.snowflake import derived_id, parse_snowflake
 
 if TYPE_CHECKING:
     from simulator.clip import Clip
 
 UPLOAD_MAX_BYTES = 10 * 1024 * 1024
+GALLERY = 12
+CONTAINER = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,24 @@ class Cdn:
             "height": self._clip.height,
             "content_type": "video/mp4",
         }
+
+    def with_media(self, components: list[dict[str, Any]], attachments: tuple[Attachment, ...]) -> list[dict[str, Any]]:
+        """Return components with the results in their galleries: files that components show are listed nowhere else."""
+        shown = []
+        for component in components:
+            if component["type"] == GALLERY:
+                items = [{"media": self._as_media(a), "description": None, "spoiler": False} for a in attachments]
+                shown.append({**component, "items": items})
+            elif component["type"] == CONTAINER:
+                shown.append({**component, "components": self.with_media(component["components"], attachments)})
+            else:
+                shown.append(component)
+        return shown
+
+    def _as_media(self, attachment: Attachment) -> dict[str, Any]:
+        described = self.as_json(attachment)
+        kept = {name: described[name] for name in ("url", "proxy_url", "width", "height", "content_type")}
+        return {"id": derived_id(f"media:{attachment.id}"), **kept, "attachment_id": described["id"]}
 
     def refreshed(self, url: str) -> str | None:
         """Sign a link to one of our files anew, or return None when it points to none."""

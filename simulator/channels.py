@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from bisect import bisect_left, bisect_right
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
 
 PAGE_DEFAULT = 50
 PAGE_MAX = 100
+COMPONENTS_V2 = 32_768
+LAG_MAX_S = 10.0
+"""How far back a channel can be told as it was."""
 
 
 @dataclass(slots=True, eq=False)
@@ -21,11 +26,16 @@ class Message:
     id: int
     body: dict[str, Any]
     attachments: tuple[Attachment, ...] = ()
+    posted_s: float = field(default_factory=time.monotonic)
     _rendered: bytes = b""
     _period: object = None
+    _former: deque[tuple[float, dict[str, Any], tuple[Attachment, ...]]] = field(default_factory=deque)
 
     def edit(self, changes: dict[str, Any], attachments: tuple[Attachment, ...] = ()) -> None:
         """Change fields in place: an edit keeps the id."""
+        self._former.append((time.monotonic(), dict(self.body), self.attachments))
+        while self._former[0][0] < time.monotonic() - LAG_MAX_S:
+            self._former.popleft()
         self.body.update(changes)
         self.attachments = attachments
         self._rendered = b""
@@ -34,10 +44,21 @@ class Message:
         """Return the JSON, from memory as long as neither the message nor the life of its links has moved on."""
         period = cdn.links.period() if self.attachments else None
         if not self._rendered or period != self._period:
-            body = {**self.body, "attachments": [cdn.as_json(attachment) for attachment in self.attachments]}
+            if self.body["flags"] & COMPONENTS_V2:
+                files = {"components": cdn.with_media(self.body["components"], self.attachments)}
+            else:
+                files = {"attachments": [cdn.as_json(attachment) for attachment in self.attachments]}
+            body = {**self.body, **files}
             self._rendered = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
             self._period = period
         return self._rendered
+
+    def as_of(self, instant_s: float) -> Message:
+        """Return the message as it stood at a monotonic instant, at most ``LAG_MAX_S`` ago."""
+        for ended_s, body, attachments in self._former:
+            if ended_s > instant_s:
+                return Message(self.id, body, attachments)
+        return self
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +67,7 @@ class Channel:
 
     _ids: list[int] = field(default_factory=list)
     _messages: dict[int, Message] = field(default_factory=dict)
+    _gone: deque[tuple[float, Message]] = field(default_factory=deque)
 
     @property
     def last_message_id(self) -> int | None:
@@ -59,8 +81,18 @@ class Channel:
 
     def delete(self, message_id: int) -> None:
         """Take a message out, if it is there."""
-        if self._messages.pop(message_id, None):
+        if message := self._messages.pop(message_id, None):
             del self._ids[bisect_left(self._ids, message_id)]
+            self._gone.append((time.monotonic(), message))
+            while self._gone[0][0] < time.monotonic() - LAG_MAX_S:
+                self._gone.popleft()
+
+    def as_of(self, instant_s: float) -> Channel:
+        """Return the channel as it stood at a monotonic instant, at most ``LAG_MAX_S`` ago."""
+        gone = [message for gone_s, message in self._gone if gone_s > instant_s]
+        there = [message for message in (*self._messages.values(), *gone) if message.posted_s <= instant_s]
+        messages = {message.id: message.as_of(instant_s) for message in sorted(there, key=lambda each: each.id)}
+        return Channel(list(messages), messages)
 
     def message(self, message_id: int) -> Message | None:
         """Return one message, or None."""

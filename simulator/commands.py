@@ -155,6 +155,7 @@ class CommandIndex:
 
     def __init__(self, snowflakes: Snowflakes) -> None:
         self._snowflakes = snowflakes
+        self._locale: str | None = None
         version = self._version = str(snowflakes.issue())
         prompt = Option("prompt", STRING, is_required=True, max_length=_PROMPT_MAX)
         anything = Option("prompt", STRING, is_required=True)
@@ -169,6 +170,10 @@ class CommandIndex:
             if command.application_id == PIXVERSE_ID:
                 command.version = self._version
         return self._version
+
+    def translate(self, locale: str | None) -> None:
+        """Show the names of commands and options in a language from now on (None: as their bots gave them)."""
+        self._locale = locale
 
     def find(self, application_id: str, command_id: object, name: object) -> Command:
         """Return a command.
@@ -185,9 +190,23 @@ class CommandIndex:
         """Describe the index as ``GET /guilds/{id}/application-command-index`` does."""
         return {
             "applications": [_application(PIXVERSE_ID, "PixVerse"), _application(DECOY_ID, "Painter")],
-            "application_commands": [command.as_json() for command in self._commands.values()],
+            "application_commands": [
+                _translated(command.as_json(), self._locale) for command in self._commands.values()
+            ],
             "version": self._version,
         }
+
+
+def _translated(described: dict[str, Any], locale: str | None) -> dict[str, Any]:
+    """Name a command, its options and their choices in a language; ``name_default`` keeps the bot's own name."""
+    if locale is None:
+        return described
+    lists: dict[str, Any] = {
+        key: [_translated(entry, locale) for entry in described[key]]
+        for key in ("options", "choices")
+        if key in described
+    }
+    return {**described, **lists, "name": f"{described['name']}-{locale}", "name_default": described["name"]}
 
 
 def _application(application_id: str, name: str) -> dict[str, Any]:

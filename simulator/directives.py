@@ -11,21 +11,20 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-Outcome = Literal["completed", "failed", "moderated", "silent", "ephemeral", "deleted"]
-Submit = Literal[
-    "ok",
-    "429",
-    "401",
-    "403",
-    "captcha",
-    "500-before-accept",
-    "500-after-accept",
-    "hang-after-accept",
-    "invalid-version",
-]
-Result = Literal["edit", "followup", "message"]
+from simulator.troubles import REFUSALS, Buckets, Scope, Terms
 
-_CHOICES = {"outcome": get_args(Outcome), "submit": get_args(Submit), "result": get_args(Result)}
+Outcome = Literal["completed", "failed", "moderated", "busy", "silent", "ephemeral", "deleted"]
+Result = Literal["edit", "followup", "message"]
+Components = Literal["v1", "v2"]
+
+_CHOICES = {
+    "outcome": get_args(Outcome),
+    "submit": ("ok", "500-after-accept", "hang-after-accept", *REFUSALS),
+    "result": get_args(Result),
+    "components": get_args(Components),
+    "scope": get_args(Scope),
+    "buckets": get_args(Buckets),
+}
 _SWITCHES = ("loading", "rewrite", "modal")
 _DURATIONS = ("seconds", "ack", "retry_after")
 _DURATION_MAX_S = 86_400.0
@@ -49,13 +48,16 @@ class Directive:
     seconds: float = 2.0
     ack: float = 0.3
     outcome: Outcome = "completed"
-    submit: Submit = "ok"
+    submit: str = "ok"
     result: Result = "edit"
+    components: Components = "v1"
     progress: int = 0
     loading: bool = True
     rewrite: bool = False
     modal: bool = False
     retry_after: float = 1.0
+    scope: Scope = "user"
+    buckets: Buckets = "none"
     written: frozenset[str] = frozenset()
 
     @property
@@ -80,9 +82,14 @@ class Directive:
     @property
     def refuses_at_once(self) -> bool:
         """Whether the first message is already the refusal."""
-        return self.outcome == "moderated" and not (
+        return self.outcome in {"moderated", "busy"} and not (
             "seconds" in self.written or ("loading" in self.written and self.loading)
         )
+
+    @property
+    def terms(self) -> Terms:
+        """What a refusal says of times and limits."""
+        return Terms(self.retry_after if "retry_after" in self.written else None, self.scope, self.buckets)
 
 
 def parse_directive(text: str) -> Directive:

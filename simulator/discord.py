@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from simulator.cdn import Cdn
     from simulator.channels import Channel, Channels, Message
     from simulator.commands import CommandIndex
+    from simulator.conditions import Conditions
     from simulator.interactions import Interactions
     from simulator.oracle import Oracle
+    from simulator.troubles import Troubles
 
 _CREATED = timestamp_of(1_700_000_000_000)
 _REFRESH_MAX = 50
@@ -38,9 +41,11 @@ class Discord:
     accounts: Accounts
     cdn: Cdn
     channels: Channels
+    conditions: Conditions
     commands: CommandIndex
     interactions: Interactions
     oracle: Oracle
+    troubles: Troubles
     strict: bool
 
     def routes(self) -> list[Route]:
@@ -58,20 +63,27 @@ class Discord:
 
     async def list_messages(self, request: Request) -> Response:
         """List up to ``limit`` (1 to 100, else 50035) messages, newest first, by one of after, before, around."""
-        self._enter(request, "messages")
-        page = _page(self._channel(request), request.query_params)
-        return _json_response(b"[" + b",".join(message.rendered(self.cdn) for message in page) + b"]")
+        await self._enter(request, "messages")
+        channel = self._channel(request)
+        condition = self.conditions.of(request.path_params["channel"])
+        if condition and (lag_s := condition.next_lag_s()):
+            channel = channel.as_of(time.monotonic() - lag_s)
+        page = _page(channel, request.query_params)
+        content = b"[" + b",".join(message.rendered(self.cdn) for message in page) + b"]"
+        if condition:
+            content = condition.delivered(content if condition.has_history else b"[]")
+        return _json_response(content)
 
     async def interact(self, request: Request) -> Response:
         """Take a slash command or a pressed button; 204 without a body means only that it was delivered."""
-        token = self._enter(request, "interactions")
+        token = await self._enter(request, "interactions")
         if _is_bot(request):
             raise errors.plain(403, 20001, "Bots cannot use this endpoint")
         return await self.interactions.take(request, token)
 
     async def read_message(self, request: Request) -> Response:
         """Read one message, which Discord lets only bots do."""
-        self._enter(request, "message")
+        await self._enter(request, "message")
         if not _is_bot(request):
             raise errors.plain(403, 20002, "Only bots can use this endpoint")
         message = self._channel(request).message(_id_in_path(request, "message"))
@@ -81,21 +93,22 @@ class Discord:
 
     async def read_user(self, request: Request) -> Response:
         """Say whose token it is."""
-        token = self._enter(request, "users")
+        token = await self._enter(request, "users")
         private = {"mfa_enabled": False, "locale": "en-US", "premium_type": 0, "email": None, "verified": True}
         return _answer({**user_json(user_id_of(token)), **private})
 
     async def read_commands(self, request: Request) -> Response:
         """Return the commands of a server."""
-        self._enter(request, "index")
+        await self._enter(request, "index")
         _id_in_path(request, "server")
         return _answer(self.commands.as_json())
 
     async def read_channel(self, request: Request) -> Response:
         """Describe a channel: a private thread, as the hosted service asks its users to make."""
-        self._enter(request, "channels")
+        await self._enter(request, "channels")
         channel = self._channel(request)
         channel_id = request.path_params["channel"]
+        condition = self.conditions.of(channel_id)
         last = channel.last_message_id
         described = {
             "id": channel_id,
@@ -110,7 +123,7 @@ class Discord:
             "member_count": 2,
             "total_message_sent": 0,
             "thread_metadata": {
-                "archived": False,
+                "archived": bool(condition and condition.is_archived),
                 "archive_timestamp": _CREATED,
                 "auto_archive_duration": 10_080,
                 "locked": False,
@@ -122,7 +135,7 @@ class Discord:
 
     async def open_uploads(self, request: Request) -> Response:
         """Return, for each file that the user announces, where to PUT its bytes and its name in an interaction."""
-        self._enter(request, "attachments")
+        await self._enter(request, "attachments")
         self._channel(request)
         files = await _list_in(request, "files")
         opened = []
@@ -141,16 +154,17 @@ class Discord:
 
     async def refresh_links(self, request: Request) -> Response:
         """Sign up to 50 links to files anew; a link that is none of ours comes back as it was."""
-        self._enter(request, "refresh_urls")
+        await self._enter(request, "refresh_urls")
         urls = await _list_in(request, "attachment_urls")
         if len(urls) > _REFRESH_MAX:
             raise errors.invalid_form("attachment_urls", "BASE_TYPE_MAX_LENGTH", "Must be 50 or fewer in length.")
         pairs = [{"original": url, "refreshed": self.cdn.refreshed(str(url)) or url} for url in urls]
         return _answer({"refreshed_urls": pairs})
 
-    def _enter(self, request: Request, kind: str) -> str:
-        """Count a request and return its token; refuse without one, or (strict) with an unknown one."""
+    async def _enter(self, request: Request, kind: str) -> str:
+        """Count a request and return its token; refuse it as controls say, without one, or (strict) an unknown one."""
         self.oracle.count_request(kind)
+        await self.troubles.meet(kind, request.path_params.get("channel"))
         token = request.headers.get("authorization", "").removeprefix("Bot ")
         if not token or (self.strict and not self.accounts.knows_token(token)):
             raise errors.unauthorized()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from typing import Any
 
 INVALID_VERSION_CODE = "INTERACTION_APPLICATION_COMMAND_INVALID_VERSION"
@@ -19,20 +20,29 @@ class DiscordError(Exception):
 
     Attributes:
         status: the HTTP status.
-        body: the JSON body.
+        body: the JSON body; or the text of a page, which somebody between us and Discord answers with.
         kind: the name under which the oracle counts the refusal: a ``submit`` directive's value, or Discord's code.
         headers: further response headers.
     """
 
-    def __init__(self, status: int, body: dict[str, Any], *, kind: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(f"{status} {body.get('message', kind)}")
+    def __init__(
+        self, status: int, body: dict[str, Any] | str, *, kind: str, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(f"{status} {kind}")
         self.status = status
         self.body = body
         self.kind = kind
         self.headers = headers or {}
 
+    @property
+    def media_type(self) -> str:
+        """The type of the content."""
+        return "text/html" if isinstance(self.body, str) else "application/json"
+
     def content(self) -> bytes:
-        """Return the body as JSON."""
+        """Return the body as JSON, or a page as it is."""
+        if isinstance(self.body, str):
+            return self.body.encode()
         return json.dumps(self.body, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -71,11 +81,49 @@ def server_error() -> DiscordError:
     return plain(500, 0, "500: Internal Server Error")
 
 
-def rate_limited(retry_after_s: float) -> DiscordError:
-    """Refuse for ``retry_after_s``: as user tokens see it, without buckets, and with whole seconds in the header."""
-    body = {"message": "You are being rate limited.", "retry_after": retry_after_s, "global": False, "code": 0}
-    headers = {"Retry-After": str(math.ceil(retry_after_s)), "X-RateLimit-Scope": "user", "Via": "1.1 google"}
-    return DiscordError(429, body, kind="429", headers=headers)
+def archived(status: int = 400) -> DiscordError:
+    """Refuse to write into an archived thread."""
+    return plain(status, 50083, "Thread is archived")
+
+
+def page(status: int, text: str, *, kind: str, headers: dict[str, str] | None = None) -> DiscordError:
+    """Answer with what is no JSON, as Cloudflare and gateways do."""
+    return DiscordError(status, text, kind=kind, headers=headers)
+
+
+def rate_limited(
+    retry_after_s: float, *, scope: str = "user", buckets: str = "none", code: int = 0, kind: str = "429"
+) -> DiscordError:
+    """Refuse for ``retry_after_s``, with whole seconds in the header.
+
+    Args:
+        retry_after_s: how long, in seconds.
+        scope: whose limit it is: ``user``, ``shared`` (with others, on this resource) or ``global``.
+        buckets: ``none``, as user tokens see it; ``spent``: with the bucket's headers; ``hidden``: these say that
+            something is left, so that another limit was met.
+        code: Discord's number for the limit.
+        kind: the oracle's name for it.
+    """
+    is_global = scope == "global"
+    message = "The resource is being rate limited." if scope == "shared" else "You are being rate limited."
+    body = {"message": message, "retry_after": retry_after_s, "global": is_global, "code": code}
+    headers = {"Retry-After": str(math.ceil(retry_after_s)), "X-RateLimit-Scope": scope, "Via": "1.1 google"}
+    if is_global:
+        headers["X-RateLimit-Global"] = "true"
+    if buckets != "none":
+        headers |= bucket_headers(retry_after_s, remaining=3 if buckets == "hidden" else 0)
+    return DiscordError(429, body, kind=kind, headers=headers)
+
+
+def bucket_headers(reset_after_s: float, *, remaining: int) -> dict[str, str]:
+    """Describe a bucket of five requests, as bots see theirs on every answer."""
+    return {
+        "X-RateLimit-Limit": "5",
+        "X-RateLimit-Remaining": str(remaining),
+        "X-RateLimit-Reset": f"{time.time() + reset_after_s:.3f}",
+        "X-RateLimit-Reset-After": f"{reset_after_s:.3f}",
+        "X-RateLimit-Bucket": "5a5c9f2b7c2d4b0fb6b6d2d6b2f2a1c0",
+    }
 
 
 def captcha() -> DiscordError:
@@ -109,7 +157,6 @@ def required(path: str) -> DiscordError:
     return invalid_form(path, "BASE_TYPE_REQUIRED", "This field is required")
 
 
-def invalid_version() -> DiscordError:
-    """Refuse a command that was built from an outdated command index."""
-    message = "This command is outdated, please try again in a few minutes"
+def invalid_version(message: str = "This command is outdated, please try again in a few minutes") -> DiscordError:
+    """Refuse a command that was built from an outdated command index; its text is in the user's language."""
     return invalid_form("data", INVALID_VERSION_CODE, message, kind="invalid-version")

@@ -17,6 +17,7 @@ from simulator.directives import Directive, DirectiveError, DirectiveQueue, dire
 from simulator.job import Job, Press
 from simulator.messages import label_of
 from simulator.snowflake import parse_snowflake
+from simulator.troubles import ANSWERS, REFUSALS
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from simulator.cdn import Cdn
     from simulator.channels import Channels
     from simulator.commands import CommandIndex
+    from simulator.conditions import Conditions
     from simulator.oracle import Oracle
     from simulator.snowflake import Snowflakes
 
@@ -50,6 +52,7 @@ class Interactions:
 
     commands: CommandIndex
     channels: Channels
+    conditions: Conditions
     accounts: Accounts
     cdn: Cdn
     oracle: Oracle
@@ -85,6 +88,9 @@ class Interactions:
         server_id = _id_in(payload, "guild_id")
         application_id = _id_in(payload, "application_id")
         self._check_access(token, server_id, channel_id)
+        condition = self.conditions.of(channel_id)
+        if condition and condition.is_archived:
+            raise errors.archived()
         data = payload.get("data")
         if not isinstance(data, dict):
             raise errors.required("data")
@@ -97,7 +103,8 @@ class Interactions:
         if application_id != PIXVERSE_ID:
             return None
         directive = wish.directive or self.queue.take(channel_id) or wish.fallback
-        _refuse_as_told(directive)
+        if directive.submit in REFUSALS:
+            raise ANSWERS[directive.submit](directive.terms)
         user = user_json(user_id_of(token))
         interaction_id = str(self.snowflakes.issue())
         return Job(interaction_id, channel_id, server_id, user, wish.command, wish.options, directive, wish.press)
@@ -140,24 +147,6 @@ def _own_directive(data: dict[str, Any], options: dict[str, Any]) -> Directive |
     except DirectiveError as unknown:
         position = [option["name"] for option in data["options"]].index("prompt")
         raise errors.invalid_form(f"data.options.{position}.value", "SIM_DIRECTIVE", str(unknown)) from unknown
-
-
-def _refuse_as_told(directive: Directive) -> None:
-    match directive.submit:
-        case "429":
-            raise errors.rate_limited(directive.retry_after)
-        case "401":
-            raise errors.unauthorized()
-        case "403":
-            raise errors.missing_access()
-        case "captcha":
-            raise errors.captcha()
-        case "500-before-accept":
-            raise errors.server_error()
-        case "invalid-version":
-            raise errors.invalid_version()
-        case "ok" | "500-after-accept" | "hang-after-accept":
-            return
 
 
 async def _answer(request: Request, directive: Directive) -> Response:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from simulator.accounts import user_json
+from simulator.cdn import CONTAINER, GALLERY
+from simulator.channels import COMPONENTS_V2
 from simulator.commands import PIXVERSE_ID
 from simulator.snowflake import clock_ms, timestamp_of
 
@@ -15,6 +17,7 @@ DEFAULT = 0
 REPLY = 19
 CHAT_INPUT_COMMAND = 20
 LOADING = 128
+_TEXT_DISPLAY = 10
 
 _ROW_LENGTH = 5
 _GRID_BUTTONS = ("U1", "U2", "U3", "U4", "", "V1", "V2", "V3", "V4", "ReDo")
@@ -71,6 +74,16 @@ def plain_json(job: Job, message_id: int, text: str) -> dict[str, Any]:
     }
 
 
+def v2_of(job: Job, text: str, *, is_done: bool) -> dict[str, Any]:
+    """Build the changes that make a message one of components: its words, files and buttons are all in them."""
+    parts: list[dict[str, Any]] = [{"type": _TEXT_DISPLAY, "id": 2, "content": text}]
+    if is_done:
+        parts.append({"type": GALLERY, "id": 3, "items": []})
+        parts += buttons_of(job, first_id=4)
+    container = {"type": CONTAINER, "id": 1, "accent_color": None, "components": parts, "spoiler": False}
+    return {"content": "", "mentions": [job.user], "flags": COMPONENTS_V2, "components": [container]}
+
+
 def edit_of(job: Job, text: str) -> dict[str, Any]:
     """Build the changes of an edit, which also ends the LOADING state."""
     return {
@@ -86,6 +99,11 @@ def waiting_text(job: Job) -> str:
     return f"{_mention(job)} ({job.caption}) (Waiting to start)"
 
 
+def queued_text(job: Job, before: int) -> str:
+    """Say that the job waits for others of its user."""
+    return f"{_mention(job)} ({job.caption}) (Queued, {before} before you)"
+
+
 def progress_text(job: Job, percent: int) -> str:
     """Say how far the job is: ``… (45%)``."""
     return f"{_mention(job)} ({job.caption}) ({percent}%)"
@@ -99,15 +117,17 @@ def final_text(job: Job) -> str:
         return (
             f"{_mention(job)} ({job.caption}) Your prompt was blocked: it may contain sensitive content (moderation)."
         )
+    if job.directive.outcome == "busy":
+        return f"{_mention(job)} You have too many jobs running at once. Please wait until one has finished."
     # The bracket without a partner stands in the only printed sample of the live bot.
     return f"{_mention(job)} ({job.caption}) Author: {_mention(job)})"
 
 
-def buttons_of(job: Job) -> list[dict[str, Any]]:
-    """Build the rows of buttons below a finished job's videos."""
+def buttons_of(job: Job, *, first_id: int = 1) -> list[dict[str, Any]]:
+    """Build the rows of buttons below a finished job's videos; components are numbered from ``first_id``."""
     labels = _GRID_BUTTONS if job.file_count > 1 else _SINGLE_BUTTONS
     rows: list[dict[str, Any]] = []
-    component_id = 0
+    component_id = first_id - 1
     for start in range(0, len(labels), _ROW_LENGTH):
         component_id += 1
         row: dict[str, Any] = {"type": 1, "id": component_id, "components": []}
@@ -120,10 +140,11 @@ def buttons_of(job: Job) -> list[dict[str, Any]]:
 
 def label_of(components: list[dict[str, Any]], custom_id: object) -> str | None:
     """Return what is written on the button with this custom id, or None when there is none."""
-    for row in components:
-        for button in row["components"]:
-            if button["custom_id"] == custom_id:
-                return str(button.get("label") or button["emoji"]["name"])
+    for component in components:
+        if component.get("custom_id") == custom_id:
+            return str(component.get("label") or component["emoji"]["name"])
+        if label := label_of(component.get("components", []), custom_id):
+            return label
     return None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from simulator.snowflake import clock_ms
 
-_VISIBLY_ENDED_BADLY = frozenset({"failed", "moderated", "deleted", "modal"})
+_VISIBLY_ENDED_BADLY = frozenset({"failed", "moderated", "busy", "deleted", "modal"})
 """Outcomes after which the same submission is a fair second try, no duplicate."""
 
 

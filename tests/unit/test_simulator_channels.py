@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from simulator.channels import Channel, Message
+import pytest
+
+from simulator.channels import LAG_MAX_S, Channel, Message
 
 
 def ids(page: list[Message]) -> list[int]:
@@ -59,3 +61,40 @@ def test_a_deleted_message_is_in_no_page() -> None:
 
     assert ids(channel.newest(100)) == [3, 1]
     assert channel.message(2) is None
+
+
+def test_a_channel_can_be_told_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 100.0
+    monkeypatch.setattr("simulator.channels.time.monotonic", lambda: now_s)
+    channel = Channel()
+    edited, deleted = (Message(number, {"content": "first"}, posted_s=100.0 + number) for number in (1, 2))
+    for message in (edited, deleted):
+        channel.post(message)
+    now_s = 103.0
+    edited.edit({"content": "second"})
+    now_s = 104.0
+    edited.edit({"content": "third"})
+    channel.delete(deleted.id)
+
+    told = {
+        instant_s: [(message.id, message.body["content"]) for message in channel.as_of(instant_s).newest(9)]
+        for instant_s in (100.5, 102.5, 103.5, 104.5)
+    }
+
+    assert told == {
+        100.5: [],
+        102.5: [(2, "first"), (1, "first")],
+        103.5: [(2, "first"), (1, "second")],
+        104.5: [(1, "third")],
+    }
+
+
+def test_what_was_long_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+    monkeypatch.setattr("simulator.channels.time.monotonic", lambda: now_s)
+    message = Message(1, {"content": "first"}, posted_s=0.0)
+    for number in range(5):
+        now_s = number * LAG_MAX_S
+        message.edit({"content": str(number)})
+
+    assert len(message._former) == 2

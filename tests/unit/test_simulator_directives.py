@@ -18,7 +18,7 @@ def test_an_empty_directive_means_the_defaults() -> None:
 def test_every_default_of_the_interface_can_be_written_out() -> None:
     text = (
         "[[sim seconds=2 ack=0.3 outcome=completed submit=ok result=edit progress=0 "
-        "loading=yes rewrite=no modal=no retry_after=1]]"
+        "loading=yes rewrite=no modal=no retry_after=1 components=v1 scope=user buckets=none]]"
     )
 
     written = directive_in(f"a cat {text}, sleeping")
@@ -38,7 +38,7 @@ def test_a_directive_may_stand_bare_or_in_its_brackets() -> None:
         ("[[sim outcom=failed]]", "unknown key 'outcom'"),
         ("[[sim outcome=broken]]", "outcome=broken is none of completed"),
         ("[[sim outcome]]", "outcome= is none of"),
-        ("[[sim submit=500]]", "submit=500 is none of"),
+        ("[[sim submit=418]]", "submit=418 is none of"),
         ("[[sim seconds=soon]]", "seconds=soon is no number of seconds"),
         ("[[sim seconds=-1]]", "seconds=-1 is no number"),
         ("[[sim seconds=nan]]", "seconds=nan is no number"),
