@@ -10,6 +10,7 @@ import pytest
 
 from dispatcher.models import Create, Message
 from simulator.process import running
+from tests.support.desk import until
 from tests.support.discord_world import World, assert_completed_with_own_file
 from tests.support.ledger import play
 from workers.upstream import Ended, Refused
@@ -69,6 +70,89 @@ async def test_a_result_is_found_in_whatever_way_it_is_delivered(
         f"seconds=0.3 ack=0.1 result={result} loading={loading} rewrite={rewrite}",
         prompt="a cat — asleep  (10% failed)",
     )
+
+    assert_completed_with_own_file(world, outcome)
+
+
+@pytest.mark.parametrize("result", ["edit", "followup", "message"])
+@pytest.mark.parametrize("rewrite", ["yes", "no"])
+async def test_a_result_of_components_is_found(world: World, result: str, rewrite: str) -> None:
+    outcome = await world.play(
+        f"seconds=0.3 ack=0.1 result={result} rewrite={rewrite} components=v2", prompt="a cat — asleep  (10% failed)"
+    )
+
+    _, message = assert_completed_with_own_file(world, outcome)
+    assert message.buttons == ("🔀", "ReDo")
+
+
+@pytest.mark.parametrize("outcome", ["failed", "moderated"])
+async def test_a_refusal_of_components_is_read(world: World, outcome: str) -> None:
+    ended = await world.play(f"seconds=0.3 ack=0.1 outcome={outcome} components=v2")
+
+    assert isinstance(ended, Ended)
+    assert ended.status == outcome
+
+
+@pytest.mark.parametrize("components", ["v1", "v2"])
+async def test_a_bot_with_too_many_jobs_has_the_job_handed_back(world: World, components: str) -> None:
+    outcome = await world.play(f"ack=0.1 outcome=busy components={components}")
+
+    assert isinstance(outcome, Refused)
+    assert (outcome.cools, outcome.counted, outcome.disable) == ("said", True, None)
+
+
+async def test_a_job_that_waits_for_a_place_in_the_bots_queue_is_followed_to_its_end(world: World) -> None:
+    world.control("bot", max_per_user=1)
+    discord = world.discord()
+    ledgers = [world.ledger("seconds=0.5 ack=0.1", prompt=f"cat {n}") for n in range(3)]
+
+    outcomes = await asyncio.gather(*(play(discord, ledger) for ledger in ledgers))
+
+    assert [outcome.status for outcome in outcomes if isinstance(outcome, Ended)] == ["completed"] * 3
+    assert any("Queued" in shown.content for ledger in ledgers for shown in ledger.shown)
+
+
+async def test_translated_commands_are_found_by_their_own_names(world: World) -> None:
+    world.control("locale", locale="de")
+
+    outcome = await world.play("seconds=0.2")
+
+    assert_completed_with_own_file(world, outcome)
+
+
+async def test_lists_from_a_replica_that_lags_delay_the_end_and_change_nothing(world: World) -> None:
+    world.control("channels", channel=world.channel, lag_s=0.3, alternates=True)
+
+    outcome = await world.play("seconds=0.4 ack=0.1 progress=2 result=followup")
+
+    assert_completed_with_own_file(world, outcome)
+
+
+async def test_lists_that_are_delivered_again_change_nothing(world: World) -> None:
+    world.control("channels", channel=world.channel)
+    discord = world.discord()
+    playing = asyncio.create_task(play(discord, world.ledger("seconds=0.6 ack=0.1 progress=3")))
+    await until(world.jobs)
+    world.control("channels", channel=world.channel, repeats=3)
+
+    outcome = await playing
+
+    assert_completed_with_own_file(world, outcome)
+
+
+async def test_an_index_that_is_still_prepared_is_asked_for_again(world: World) -> None:
+    world.control("answers", kind="index", answer="202", retry_after=0.1)
+
+    outcome = await world.play("seconds=0.2")
+
+    assert_completed_with_own_file(world, outcome)
+
+
+@pytest.mark.parametrize("answer", ["500", "500-empty", "130000", "502", "504", "522", "no-json", "429", "1015"])
+async def test_trouble_on_a_reading_is_waited_out(world: World, answer: str) -> None:
+    world.control("answers", kind="messages", answer=answer, channel=world.channel, count=2, retry_after=0.1)
+
+    outcome = await world.play("seconds=0.3 ack=0.1")
 
     assert_completed_with_own_file(world, outcome)
 

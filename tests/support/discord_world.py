@@ -62,6 +62,8 @@ class World:
     async def close(self) -> None:
         for opened in self._opened:
             await opened.close()
+        for path in ("bot", "locale"):  # they are everybody's
+            self.control(path)
 
 
 def assert_completed_with_own_file(world: World, outcome: Outcome) -> tuple[dict[str, Any], Message]:

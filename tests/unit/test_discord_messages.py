@@ -35,6 +35,39 @@ def test_a_preview_on_the_way_is_not_the_end(phrases: Phrasebook) -> None:
     assert read(phrases, caption("a cat") + " (45%)", videos=1) == Reading("running", 45)
 
 
+def gallery_of(*ids: int) -> dict[str, Any]:
+    media = [
+        {"id": "9", "url": f"https://cdn/1/{n}/a%20{n}.mp4?ex=1", "content_type": "video/mp4", "attachment_id": str(n)}
+        for n in ids
+    ]
+    gallery = {"type": 12, "items": [{"media": one, "description": None, "spoiler": False} for one in media]}
+    return {"type": 17, "components": [{"type": 10, "content": caption("a cat")}, gallery]}
+
+
+def test_the_files_and_words_of_components_are_the_messages(phrases: Phrasebook) -> None:
+    message = message_of(1, flags=32_768, components=[gallery_of(5, 6)])
+
+    assert [(file.id, file.filename) for file in message.attachments] == [("5", "a 5.mp4"), ("6", "a 6.mp4")]
+    assert phrases.read(message, files=2, own_words=()).says == "completed"
+    assert phrases.prompt_in(message) == "a cat"
+
+
+def test_a_file_that_is_listed_and_shown_is_one_file_and_a_foreign_picture_none() -> None:
+    foreign = {"type": 12, "items": [{"media": {"id": "9", "url": "https://elsewhere/x.png"}}]}
+
+    message = message_of(1, videos=1, components=[gallery_of(0), foreign])
+
+    assert [file.id for file in message.attachments] == ["0"]
+
+
+def test_the_file_of_a_file_component_is_the_messages() -> None:
+    file = {"url": "https://cdn/1/7/b.mp4", "content_type": "video/mp4", "attachment_id": "7"}
+
+    message = message_of(1, components=[{"type": 13, "file": file, "size": 5}])
+
+    assert [file.filename for file in message.attachments] == ["b.mp4"]
+
+
 def test_four_videos_are_waited_for_unless_buttons_say_that_it_is_done(phrases: Phrasebook) -> None:
     row = {"type": 1, "components": [{"type": 2, "custom_id": "x", "label": "U1"}]}
 

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from dispatcher.models import Attachment, Message
 
 LOADING = 128
 _BUTTON = 2
 _TEXT_DISPLAY = 10
+_FILE = 13
+_GALLERY = 12
 
 
 class _Outside(BaseModel):
@@ -53,6 +56,17 @@ class ChannelMessage(_Outside):
     application_id: str | None = None
     interaction_metadata: Interaction | None = None
     interaction: Interaction | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_files(cls, raw: Any) -> Any:
+        """Take in the files that components show: Discord lists them nowhere else (discord-api-docs, issue 8277)."""
+        if not isinstance(raw, dict) or not raw.get("components"):
+            return raw
+        listed = list(raw.get("attachments") or ())
+        known = {str(file.get("id")) for file in listed if isinstance(file, dict)}
+        shown = (_file_of(media) for media in _media(raw["components"]))
+        return {**raw, "attachments": [*listed, *(file for file in shown if file["id"] not in known)]}
 
     @property
     def answers(self) -> Interaction | None:
@@ -99,6 +113,23 @@ class ChannelMessage(_Outside):
             buttons=self.buttons,
             progress_percent=progress_percent,
         )
+
+
+def _media(components: Any) -> Iterator[dict[str, Any]]:
+    """Uploaded files in galleries and file components, in their order; not a link to somewhere else."""
+    for component in _walk(components):
+        entries = component.get("items") if component.get("type") == _GALLERY else None
+        media = [entry.get("media") for entry in entries or () if isinstance(entry, dict)]
+        if component.get("type") == _FILE:
+            media.append(component.get("file"))
+        yield from (one for one in media if isinstance(one, dict) and one.get("attachment_id") and one.get("url"))
+
+
+def _file_of(media: dict[str, Any]) -> dict[str, Any]:
+    """Describe a component's file as an attachment; its name is the last part of its link's path."""
+    name = unquote(urlsplit(str(media["url"])).path.rpartition("/")[2])
+    kept = {key: media.get(key) for key in ("url", "proxy_url", "content_type", "size", "width", "height")}
+    return {"id": str(media["attachment_id"]), "filename": name, **kept}
 
 
 def _walk(components: Any) -> Iterator[dict[str, Any]]:
