@@ -29,6 +29,7 @@ class Eyes:
 
     def __init__(self) -> None:
         self.readable = True
+        self.page: list[ChannelMessage] = []
 
     def enter(self, watch: Watch) -> None: ...
 
@@ -41,7 +42,8 @@ class Eyes:
         return self.readable
 
     async def page_before(self, message_id: int) -> list[ChannelMessage]:
-        raise AssertionError(f"nobody asked for what is before {message_id}")
+        assert self.page, f"nobody asked for what is before {message_id}"
+        return self.page
 
 
 class Chase:
@@ -247,3 +249,25 @@ async def test_the_window_narrows_to_the_jobs_own_message(chase: Chase) -> None:
 
     assert chase.watch.since_id == REMOTE + 4
     assert not chase.watch.is_unanswered
+
+
+async def test_a_result_without_a_name_is_weighed_again_when_an_older_job_may_have_ended_unseen() -> None:
+    chase = Chase()
+    earlier, answered, result = born_at(SENT_MS - 900), born_at(SENT_MS + 400), born_at(SENT_MS + 9000)
+    older = message_of(earlier + 1, caption("a cat") + " (45%)", interaction=earlier)
+    own = message_of(answered, caption("a cat") + " (100%)", interaction=REMOTE)
+    plain = message_of(result, caption("a cat"), videos=1)
+    chase.eyes.page = [older, own, plain]
+    await chase.look(own)
+    await chase.look(plain, listed={own.id, plain.id}, at_s=2)
+    chase.eyes.page = [message_of(older.id, caption("a cat"), interaction=earlier, videos=1), own, plain]
+
+    await chase.look(listed={own.id, plain.id}, at_s=3)
+    is_undecided = chase.task is not None and not chase.task.done()
+    await chase.look(listed={own.id, plain.id}, at_s=20)
+    outcome = await chase.outcome()
+
+    assert is_undecided
+    assert isinstance(outcome, Ended)
+    assert outcome.message is not None
+    assert (outcome.status, outcome.message.messageId) == ("completed", str(plain.id))

@@ -19,6 +19,9 @@ log = get_logger(__name__)
 _LOOKS_TO_BELIEVE_A_DELETION = 2
 """A list may come from a replica that lags; freeing a slot that still runs is what must never happen."""
 
+_PLAIN_AGAIN_S = 10.0
+"""How often a result that names no interaction is weighed again, although nothing that we see has changed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brief:
@@ -68,6 +71,8 @@ class Pursuit:
         self._is_over = brief.is_over
         self._has_plain = False
         self._is_plain_due = False
+        self._plain_prompts: dict[int, str] = {}
+        self._plain_read_s = 0.0
 
     async def run(self) -> Outcome:
         """Follow the job to its end, however long that takes: the reaper, not this, knows when it is too long.
@@ -155,15 +160,20 @@ class Pursuit:
         prompt = self._brief.own_words[0]
         plain = (m for m in look.messages if m.author.bot and m.answers is None)
         self._has_plain = self._has_plain or any(self._phrases.prompt_in(message) == prompt for message in plain)
-        self._is_plain_due = self._is_plain_due or (self._has_plain and bool(look.messages))
+        prompts = {**self._watch.prompts(), self._remote_id or 0: prompt}
+        if self._has_plain:
+            # The end of an older job decides as well, and its message is none that this look shows.
+            is_late = look.started_s - self._plain_read_s > _PLAIN_AGAIN_S
+            self._is_plain_due = self._is_plain_due or bool(look.messages) or prompts != self._plain_prompts or is_late
         if not self._is_plain_due or not look.present or self._remote_id is None:
             return None
+        self._plain_prompts, self._plain_read_s = prompts, look.started_s
         verdict = plain_result(
             await self._watch.before(max(look.present)),
             remote_id=self._remote_id,
             user_id=self._user_id,
             phrases=self._phrases,
-            prompts={**self._watch.prompts(), self._remote_id: prompt},
+            prompts=prompts,
         )
         self._is_plain_due = False
         if isinstance(verdict, ChannelMessage) and self._reading(verdict).says != "running":
