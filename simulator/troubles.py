@@ -89,6 +89,8 @@ ANSWERS: dict[str, Callable[[Terms], errors.DiscordError]] = {
     "10063": lambda _: errors.unknown_command(),
     "50083": lambda _: errors.archived(),
     "50083-403": lambda _: errors.archived(403),
+    "200000": partial(_plain, 400, 200000, "Message was blocked by automatic moderation"),
+    "240000": partial(_plain, 400, 240000, "Message blocked by harmful links filter"),
     "1015": partial(_page, 429, "error code: 1015", "1015"),
     "1015-page": partial(_page, 429, _BAN_PAGE, "1015"),
     "403-page": partial(_page, 403, _BLOCK_PAGE, "403-page"),

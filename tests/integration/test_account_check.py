@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +25,7 @@ from tests.support.deliveries import eventually
 from tests.support.discord_world import World
 from tests.support.fleet import PAST_MS, Fleet
 from tests.support.ledger import account_of
+from tests.support.roles import a_role
 from workers import context
 from workers.check import check_account
 from workers.context import WorkerContext
@@ -284,20 +281,6 @@ def test_the_command_exits_3_for_an_unknown_account_and_6_without_a_worker(cli: 
     assert outcome.stderr == (
         f"The account of channel {CHANNEL} was not checked within 0 s; does a `dispatcher work` run?\n"
     )
-
-
-@contextmanager
-def a_role(role: str, settings: Settings, log: Path, **environs: str) -> Iterator[None]:
-    """A role of the dispatcher as a process."""
-    store = {"DISPATCHER_REDIS_URL": str(settings.redis_url), "DISPATCHER_NAMESPACE": settings.namespace}
-    environment = os.environ | store | environs
-    with log.open("wb") as lines:
-        process = subprocess.Popen([sys.executable, "-m", "dispatcher", role], env=environment, stderr=lines)
-        try:
-            yield
-        finally:
-            process.terminate()
-            assert process.wait(30) == 0, log.read_text()
 
 
 def test_the_command_shows_what_a_worker_found_and_the_account_follows(

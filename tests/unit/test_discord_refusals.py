@@ -43,6 +43,8 @@ def says(code: int, message: str = "said", **more: Any) -> dict[str, Any]:
         (400, says(200000), Moderated),
         (401, says(0, "401: Unauthorized"), AccountRejected),
         (401, says(40001), AccountRejected),
+        (401, says(40002), AccountRejected),
+        (403, says(40001), AccountRejected),
         (403, says(40002), AccountRejected),
         (403, says(50001), AccountRejected),
         (403, says(50009), AccountRejected),
