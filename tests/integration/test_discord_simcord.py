@@ -1,0 +1,260 @@
+"""Our client against a Discord that we did not write: simcord, with a bot written with discord.py in it.
+
+Whose result is whose, the bot itself knows: it names its files after the interaction that it answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from dispatcher.models import Create, CreateSingle
+from dispatcher.settings import Settings
+from tests.support.ledger import Gates, MemoryLedger, account_of, play
+from workers.upstream import Ended, Outcome, Refused
+from workers.upstream.discord import Discord
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    command = [sys.executable, "-m", "tests.support.simcord_discord"]
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}  # discord.py imports what 3.13 removes
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            assert process.stdout is not None
+            yield json.loads(process.stdout.readline())["url"]
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+class Elsewhere:
+    """A server, a channel and a user in simcord's Discord, and our clients there."""
+
+    def __init__(self, url: str, *, into: Elsewhere | None = None) -> None:
+        self.url = url
+        body: dict[str, str] = {"server": into.server} if into else {}
+        place: dict[str, str] = self._post("world", **body)
+        self.channel, self.token = place["channel"], place["token"]
+        self.server: str = place["server"]
+        self.gates = Gates()
+        self._opened: list[Discord] = []
+
+    def _post(self, path: str, **body: Any) -> Any:
+        answer = httpx.post(f"{self.url}/{path}", json=body).raise_for_status()
+        return answer.json() if answer.content else None
+
+    def plan(self, *plans: dict[str, Any]) -> None:
+        self._post("plans", channel=self.channel, plans=list(plans))
+
+    def records(self) -> list[dict[str, Any]]:
+        records = httpx.get(f"{self.url}/records").raise_for_status().json()
+        return [record for record in records if record["channel"] == self.channel]
+
+    def discord(self, **changes: Any) -> Discord:
+        quick = {"poll_min_s": 0.05, "poll_max_s": 0.2, "start_timeout_s": 0.6, **changes}
+        settings = Settings(discord_api_url=f"{self.url}/api/v9", **quick)
+        self._opened.append(Discord(settings, open_secret=lambda account: SecretStr(account.sealed)))
+        return self._opened[-1]
+
+    def bump_versions(self) -> None:
+        self._post("versions/bump")
+
+    def ledger(self, request: Create | None = None, **account: str) -> MemoryLedger:
+        request = request or CreateSingle(prompt="a cat — asleep  (10% failed)", style="Realistic")
+        place = {"token": self.token, "server": self.server, **account}
+        return MemoryLedger(self.gates, request, account_of(place.pop("channel", self.channel), **place))
+
+    async def play(self, plan: dict[str, Any], request: Create | None = None) -> Outcome:
+        self.plan(plan)
+        return await play(self.discord(), self.ledger(request))
+
+    async def close(self) -> None:
+        for opened in self._opened:
+            await opened.close()
+
+
+@pytest.fixture
+async def there(url: str) -> AsyncIterator[Elsewhere]:
+    opened = Elsewhere(url)
+    yield opened
+    await opened.close()
+
+
+def assert_own(record: dict[str, Any], outcome: Outcome) -> None:
+    assert isinstance(outcome, Ended)
+    assert (outcome.status, outcome.error) == ("completed", None)
+    assert outcome.message is not None
+    assert [file.filename for file in outcome.message.attachments] == record["files"]
+
+
+@pytest.mark.parametrize("result", ["edit", "followup", "message", "components"])
+@pytest.mark.parametrize("is_deferred", [True, False])
+@pytest.mark.parametrize("kind", [Create, CreateSingle])
+async def test_each_command_is_completed_by_each_way_of_delivery(
+    there: Elsewhere, kind: type[Create], result: str, is_deferred: bool
+) -> None:
+    request = kind(prompt="a cat — asleep  (10% failed)", style="Anime", aspect_ratio="1:1", negative_prompt="dogs")
+
+    outcome = await there.play({"result": result, "is_deferred": is_deferred}, request)
+
+    [record] = there.records()
+    assert record["command"] == kind.kind
+    assert_own(record, outcome)
+
+
+@pytest.mark.parametrize("result", ["edit", "followup", "message", "components"])
+@pytest.mark.parametrize("outcome", ["failed", "moderated"])
+async def test_a_refusal_is_read_by_each_way_of_delivery(there: Elsewhere, outcome: str, result: str) -> None:
+    ended = await there.play({"result": result, "outcome": outcome})
+
+    assert isinstance(ended, Ended)
+    assert ended.status == outcome
+
+
+async def test_a_bot_that_is_busy_has_the_job_handed_back(there: Elsewhere) -> None:
+    refused = await there.play({"outcome": "busy"})
+
+    assert isinstance(refused, Refused)
+    assert refused.cools == "said"
+
+
+@pytest.mark.parametrize("outcome", ["ephemeral", "silent"])
+async def test_a_refusal_that_is_not_listed_is_a_job_that_never_started(there: Elsewhere, outcome: str) -> None:
+    ended = await there.play({"outcome": outcome})
+
+    assert isinstance(ended, Ended)
+    assert (ended.error or "").startswith("not started: ")
+    assert len(there.records()) == 1
+
+
+async def test_a_deleted_answer_ends_the_job(there: Elsewhere) -> None:
+    assert await there.play({"outcome": "deleted", "seconds": 1.5}) == Ended(
+        status="failed", error="the bot deleted its message"
+    )
+
+
+async def test_ten_equal_prompts_get_their_own_results_in_another_order(there: Elsewhere) -> None:
+    ways = ("edit", "followup", "components")
+    there.plan(*({"seconds": 6 - n * 0.55, "result": ways[n % len(ways)]} for n in range(10)))
+    discord, ledgers = there.discord(), [there.ledger() for _ in range(10)]
+
+    outcomes = await asyncio.gather(*(play(discord, ledger) for ledger in ledgers))
+
+    records = {record["interaction"]: record for record in there.records()}
+    assert len(records) == 10
+    for ledger, outcome in zip(ledgers, outcomes, strict=True):
+        assert_own(records[str(ledger.lease.remote_id)], outcome)
+
+
+async def test_equal_prompts_whose_results_name_no_interaction_say_so(there: Elsewhere) -> None:
+    there.plan(*({"seconds": 1.5 - n * 0.5, "result": "message"} for n in range(3)))
+    discord = there.discord()
+
+    outcomes = await asyncio.gather(*(play(discord, there.ledger()) for _ in range(3)))
+
+    assert [(outcome.error or "")[:10] for outcome in outcomes if isinstance(outcome, Ended)] == ["ambiguous:"] * 3
+
+
+@pytest.mark.parametrize(
+    ("account", "code"),
+    [
+        ({"token": "nobodys"}, "HTTP 401, code 0"),
+        ({"server": "123456789012345678"}, "HTTP 404, code 10004"),
+        ({"channel": "123456789012345678"}, "HTTP 404, code 10003"),
+    ],
+)
+async def test_what_is_the_accounts_fault_disables_it(there: Elsewhere, account: dict[str, str], code: str) -> None:
+    refused = await play(there.discord(), there.ledger(None, **account))
+
+    assert isinstance(refused, Refused)
+    assert refused.disable == "check"
+    assert code in refused.reason
+
+
+async def test_a_command_that_was_published_again_is_read_and_sent_again(there: Elsewhere) -> None:
+    discord = there.discord()
+    first = await play(discord, there.ledger())
+    there.bump_versions()
+
+    second = await play(discord, there.ledger())
+
+    for record, outcome in zip(there.records(), (first, second), strict=True):
+        assert_own(record, outcome)
+
+
+async def test_another_users_answers_are_not_ours(there: Elsewhere, url: str) -> None:
+    """The command of a person in the same channel, at the same time, with the same prompt."""
+    other = Elsewhere(url, into=there)
+    there.plan({"seconds": 1.2}, {"seconds": 0.4})
+    ledgers = [there.ledger(), other.ledger()]
+
+    outcomes = await asyncio.gather(play(there.discord(), ledgers[0]), play(other.discord(), ledgers[1]))
+    await other.close()
+
+    records = {record["interaction"]: record for record in there.records()}
+    assert len(records) == 2
+    for ledger, outcome in zip(ledgers, outcomes, strict=True):
+        assert_own(records[str(ledger.lease.remote_id)], outcome)
+
+
+async def test_the_stand_in_knows_uploads_and_buttons_as_well(there: Elsewhere) -> None:
+    """What a client sends for ``/animate`` and for a press, by hand."""
+    api = httpx.AsyncClient(base_url=f"{there.url}/api/v9", headers={"authorization": there.token})
+    index = (await api.get(f"/guilds/{there.server}/application-command-index")).json()["application_commands"]
+    animate = next(command for command in index if command["name"] == "animate")
+    opened = await api.post(
+        f"/channels/{there.channel}/attachments", json={"files": [{"id": "0", "filename": "a.png"}]}
+    )
+    [place] = opened.json()["attachments"]
+    await api.put(place["upload_url"], content=b"a picture", headers={"authorization": ""})
+    where = {"guild_id": there.server, "channel_id": there.channel, "application_id": animate["application_id"]}
+    identity = {key: animate[key] for key in ("id", "name", "version", "type")}
+    uploads = [{"id": "0", "filename": "a.png", "uploaded_filename": place["upload_filename"]}]
+    image = {"type": 11, "name": "image", "value": 0}
+
+    sent = await api.post(
+        "/interactions", json={"type": 2, **where, "data": {**identity, "options": [image], "attachments": uploads}}
+    )
+    shown = await finished(api, there)
+    press = {"component_type": 2, "custom_id": shown["components"][0]["components"][1]["custom_id"]}
+    pressed = await api.post("/interactions", json={"type": 3, **where, "message_id": shown["id"], "data": press})
+    answer = await finished(api, there)
+    await api.aclose()
+
+    assert (sent.status_code, pressed.status_code) == (204, 204)
+    assert [record["command"] for record in there.records()] == ["animate", "button:ReDo"]
+    assert there.records()[0]["uploads"] == {"image": len(b"a picture")}
+    assert answer["interaction_metadata"]["id"] == there.records()[1]["interaction"]
+
+
+async def finished(api: httpx.AsyncClient, there: Elsewhere) -> dict[str, Any]:
+    """The newest message, once it has a file."""
+    async with asyncio.timeout(10):
+        while True:
+            [newest] = (await api.get(f"/channels/{there.channel}/messages", params={"limit": 1})).json()
+            if newest["attachments"]:
+                return dict(newest)
+            await asyncio.sleep(0.05)
+
+
+async def test_a_stranger_of_the_server_is_refused(url: str, there: Elsewhere) -> None:
+    other = Elsewhere(url)
+
+    refused = await play(there.discord(), there.ledger(server=other.server))
+
+    assert isinstance(refused, Refused)
+    assert "HTTP 403, code 50001" in refused.reason
+
+
+async def test_a_check_finds_an_account_well(there: Elsewhere) -> None:
+    assert (await there.discord().check(there.ledger().account)).finding == "ok"
