@@ -14,8 +14,9 @@ from dispatcher.models import Account, Job
 
 LeaseState = Literal["R", "C", "S", "A", "U", "D"]
 Step = Literal["start", "lookup", "adopt", "watch"]
-Cools = Literal["", "said", "suspected"]
-"""Why an account rests without a time that its upstream named: the upstream said that it is busy, or we suspect it."""
+Cools = Literal["", "said", "suspected", "held"]
+"""Why an account rests without a time that its upstream named: the upstream said that it is busy, or we suspect it.
+``held``: it rests for a time, and it is not the account that was refused."""
 
 STEPS: dict[LeaseState, Step] = {"C": "start", "S": "lookup", "U": "lookup", "A": "adopt", "D": "watch"}
 """What the state in which a lease is found asks of its new owner."""

@@ -15,7 +15,8 @@ local function jittered(ms, chance)
   return math.floor(ms * (1 + JITTER_SHARE * ((chance * 48271) % 2147483647) / 2147483647))
 end
 
--- Cause: asked (by the upstream) | said (it is busy, without a time) | suspected (our guess) | breath | capped (its day is full).
+-- Cause: asked (by the upstream) | said (it is busy, without a time) | suspected (our guess) | breath | capped (its day is
+-- full) | held (its calls may not leave).
 local function rest_until(pool, channel, until_ms, cause, reason)
   local key = account_key(pool, channel)
   local state, resting = fields(key, 'state', 'cooling_until_ms')

@@ -5,7 +5,8 @@
 --       [8] asked_ms: the upstream asked for so long a rest (Retry-After), kept in full; 0 if it named no time
 --       [9] disable: '' | check | operator: stop the account with the reason, until a check or its operator revives it
 --       [10] never_sent: 1 if the connection was never made (the only way back from U)
---       [11] cools: '' | said (the upstream is busy) | suspected (our guess): the account cools, see _cooling
+--       [11] cools: '' | said (the upstream is busy) | suspected (our guess): the account cools, see _cooling; or
+--       held: it rests for asked_ms, and nothing is held against it, for its calls may not leave, whosever fault that is
 --       [12] cooling_first_ms  [13] cooling_max_ms  [14] suspicion_share_max
 --       [15] state as its owner knows it  [16] the upstream's id as its owner knows it, or ''
 -- Returns {'pending'} | {'failed'} (refused too often, or pinned to an account now deleted)
@@ -35,7 +36,9 @@ local is_in_force = redis.call('HGET', account_key(pool, channel), 'secret_versi
 if ARGV[9] ~= '' and is_in_force then disable(pool, channel, reason, ARGV[9]) end
 if state == 'S' and ARGV[10] ~= '1' then answered(pool, channel) end
 local asked_ms = tonumber(ARGV[8])
-if asked_ms > 0 or (ARGV[11] ~= '' and may_cool()) then
+if ARGV[11] == 'held' then
+  rest_until(pool, channel, now + jittered(asked_ms, tonumber(ARGV[1])), 'held', reason)
+elseif asked_ms > 0 or (ARGV[11] ~= '' and may_cool()) then
   local rule = { first_ms = tonumber(ARGV[12]), max_ms = tonumber(ARGV[13]), share = tonumber(ARGV[14]) }
   local since_ms = tonumber(submitted) or tonumber(granted)
   cool(pool, channel, { asked_ms = asked_ms, cause = ARGV[11], since_ms = since_ms, reason = reason }, rule,

@@ -266,6 +266,11 @@ MUTANTS: list[Mutant] = [
         killers=(lua("cooling"),),
     ),
     *_in(
+        "handback",
+        ("if ARGV[11] == 'held' then", "if false then", "the fleet's fault counts as a repeat of the account's"),
+        ("now + jittered(asked_ms, tonumber(ARGV[1])), 'held'", "now, 'held'", "a held job comes back in a loop"),
+    ),
+    *_in(
         "claim",
         ("if following[1] == 'C' then", "if false then", "a refusal of a bad token disables nobody"),
         ("if following[1] == 'C' then", "if true then", "a look-up forgets with which token it was sent"),

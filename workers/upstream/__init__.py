@@ -43,7 +43,8 @@ class Refused:
         reason: what the operator reads.
         counted: whether it counts towards ``capacity_requeues_max``.
         cool_s: how long a rest the upstream asked for, in seconds; kept in full. 0: it named no time.
-        cools: why the account rests although no time was named; '' if it does not.
+        cools: why the account rests although no time was named; '' if it does not. ``held``: it rests for ``cool_s``,
+            and that is no repeat, for it is not the account that was refused.
         disable: the account must stop, until a check (401, 403, 404) or its operator (a captcha) revives it.
         never_sent: the connection was never made, so nothing can have reached the upstream.
     """

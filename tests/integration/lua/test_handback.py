@@ -335,3 +335,42 @@ def test_returns_that_are_not_counted_never_end_a_job(fleet: Fleet) -> None:
 
     assert fleet.record("j1")["requeues"] == "0"
     assert fleet.handback("j1", requeues_max=1) == ["pending"]
+
+
+def test_an_account_whose_calls_may_not_leave_rests_and_nothing_is_held_against_it(fleet: Fleet) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "C")
+
+    assert fleet.handback("j1", "the address is closed", cool_ms=60_000, cools="held", requeues_max="") == ["pending"]
+
+    account = fleet.account("c1")
+    assert (account["state"], account["cooling_cause"], account["cooling_reason"]) == (
+        *("active", "held"),
+        "the address is closed",
+    )
+    assert not {"cooling_repeats", "cooling_began_ms"} & account.keys()
+    assert 59_000 < int(account["cooling_until_ms"]) - fleet.now_ms() <= 75_000
+    assert (fleet.state("j1"), fleet.record("j1")["requeues"], fleet.free()) == ("P", "0", [])
+    fleet.again_changes_nothing()
+
+
+def test_a_rest_of_that_kind_shortens_no_other(fleet: Fleet) -> None:
+    fleet.put("c1", 2)
+    fleet.bring("j1", "C")
+    fleet.bring("j2", "C")
+    fleet.handback("j1", "429", cool_ms=600_000)
+
+    fleet.handback("j2", "held", cool_ms=60_000, cools="held", requeues_max="")
+
+    assert (fleet.account("c1")["cooling_cause"], fleet.account("c1")["cooling_repeats"]) == ("asked", "1")
+
+
+def test_what_was_never_sent_because_its_call_was_held_is_no_answer(fleet: Fleet) -> None:
+    fleet.put("c1", 2)
+    fleet.bring("j1", "U")
+    fleet.settle("j1", "failed")
+    fleet.bring("j2", "S")
+
+    fleet.handback("j2", "held", cool_ms=60_000, cools="held", requeues_max="", never_sent=True)
+
+    assert fleet.account("c1")["unknowns"] == "1"
