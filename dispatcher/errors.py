@@ -26,7 +26,8 @@ Each class builds its message from its fields; the message says what happened, w
     │   ├── Moderated           the upstream refused the content
     │   ├── SubmitUnknown       no answer to a submission: look it up, never send it again blindly
     │   ├── UpstreamUnavailable trouble that passes by itself
-    │   └── UpstreamBlocked     the fleet's fault: the upstream refuses our address or program, not one account
+    │   ├── UpstreamBlocked     the fleet's fault: the upstream refuses our address or program, not one account
+    │   └── CallHeld            not called: an earlier answer, maybe another worker's, forbids it for a while
     ├── AccessError
     │   ├── Unauthorized
     │   ├── Forbidden
@@ -226,11 +227,27 @@ class UpstreamUnavailable(UpstreamError):
 class UpstreamBlocked(UpstreamError):
     """The upstream, or a page in front of it, refuses our address or program: no account is at fault.
 
-    ``retry_after_s`` says how long to call nothing there; None where nobody said.
+    ``retry_after_s`` says how long to call nothing there; None where nobody said. ``is_address``: it is this address
+    that is refused, whatever is called from it.
     """
 
-    def __init__(self, upstream: str, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, upstream: str, message: str, *, retry_after_s: float | None = None, is_address: bool = False
+    ) -> None:
         self.retry_after_s = retry_after_s
+        self.is_address = is_address
+        super().__init__(upstream, message)
+
+
+class CallHeld(UpstreamError):
+    """The upstream was not called: it asked for a pause, of us or of another worker, which lasts ``wait_s`` more.
+
+    ``is_address``: of all that leaves this address, so no account is at fault.
+    """
+
+    def __init__(self, upstream: str, message: str, *, wait_s: float, is_address: bool = False) -> None:
+        self.wait_s = wait_s
+        self.is_address = is_address
         super().__init__(upstream, message)
 
 

@@ -64,6 +64,14 @@ SCHEMA: tuple[KeyRule, ...] = (
     KeyRule("users", "hash", "kept", "user number to name and creation"),
     KeyRule("tokens", "hash", "kept", "id of an API token to its digest, user and creation"),
     KeyRule("identity:<digest>", "string", "ttl", "which upstream user a secret logs in as"),
+    KeyRule("blocked:<upstream>:<digest>", "string", "ttl", "no call with the secret: until ms, why"),
+    KeyRule("blocked:<upstream>:<digest>:<route>:<major>", "string", "ttl", "no call of the route: until ms, why"),
+    KeyRule("shut:<upstream>:<egress>", "string", "ttl", "no call from the address: until ms, why"),
+    KeyRule("pace:<upstream>:<egress>", "string", "ttl", "until which us the calls of an address are paid for"),
+    KeyRule("pace:<upstream>:<digest>:<route>:<major>", "string", "ttl", "as before, of a route with a secret"),
+    KeyRule("bucket_of:<upstream>:<digest>:<route>", "string", "ttl", "the bucket that a route counts in"),
+    KeyRule("bucket:<upstream>:<digest>:<bucket>:<major>", "hash", "ttl", "calls left in a bucket, and until when"),
+    KeyRule("invalid:<upstream>:<egress>", "zset", "ttl", "refused calls of an address in the last ten minutes, by ms"),
     KeyRule("schema", "string", "kept", "version of this schema"),
 )
 

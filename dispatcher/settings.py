@@ -79,6 +79,11 @@ class Settings(BaseSettings):
     discord_failed_pattern: str = (
         r"(?i)generation failed|failed to (generate|create)|something went wrong|error occurred|try again"
     )
+    egress: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "default"
+    discord_pace_read_ms: NonNegativeInt = 250
+    discord_pace_read_burst: PositiveInt = 10
+    discord_pace_address_per_s: Annotated[float, Field(ge=0, le=1000)] = 0
+    discord_invalid_max: Annotated[int, Field(ge=1, le=5000)] = 300
     poll_min_s: SomeSeconds = 3
     poll_max_s: SomeSeconds = 30
     min_interval_ms: NonNegativeInt = 1000

@@ -56,7 +56,7 @@ async def work(settings: Settings) -> None:
     slots = Slots(settings)
     renewal = Renewal(settings)
     accounts = Accounts(settings, keys_for(settings))
-    upstreams = installed(settings, accounts.open_secret)
+    upstreams = installed(settings, accounts.open_secret, store)
     equipment = WorkerContext(settings, store, slots, renewal, Gates(), upstreams)
     uninstall = context.install(equipment)
 

@@ -26,6 +26,7 @@ from tests.support.discord_world import World
 from tests.support.fleet import PAST_MS, Fleet
 from tests.support.ledger import account_of
 from tests.support.roles import a_role
+from tests.support.memory import memory_store, unhurried
 from workers import context
 from workers.check import check_account
 from workers.context import WorkerContext
@@ -113,7 +114,7 @@ async def test_an_archived_thread_can_be_read_and_not_be_used(archived: bool) ->
         return httpx.Response(200, json=told)
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        rest = Rest("http://discord.invalid/api/v9", Wire("discord", http), UpstreamClock())
+        rest = Rest("http://discord.invalid/api/v9", Wire("discord", http), UpstreamClock(), unhurried())
         if archived:
             with pytest.raises(AccountRejected, match="archived"):
                 await rest.open_channel("a-token", "5")
@@ -123,7 +124,9 @@ async def test_an_archived_thread_can_be_read_and_not_be_used(archived: bool) ->
 
 async def test_an_upstream_that_is_away_says_nothing_about_the_account() -> None:
     discord = Discord(
-        Settings(discord_api_url="http://127.0.0.1:9/api/v9"), open_secret=lambda account: SecretStr(account.sealed)
+        Settings(discord_api_url="http://127.0.0.1:9/api/v9"),
+        open_secret=lambda account: SecretStr(account.sealed),
+        store=memory_store(),
     )
 
     verdict = await discord.check(account_of("5"))

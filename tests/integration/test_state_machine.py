@@ -315,7 +315,7 @@ class Lifecycles(RuleBasedStateMachine):
             worker.job,
             token=worker.token,
             cool_ms=self.chance.choice((0, 0, 60_000)),
-            cools=self.chance.choice(("", "said", "suspected")),
+            cools=self.chance.choice(("", "said", "suspected", "held")),
             disable=self.chance.choice(("", "", "", "check", "operator")),
             requeues_max=self.chance.choice((2, 2, "")),
             never_sent=True,

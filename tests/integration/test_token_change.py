@@ -117,7 +117,7 @@ async def desk(store: Store, async_store: AsyncStore, settings: Settings, url: s
     changes = {"min_interval_ms": 0, "discord_api_url": f"{url}/api/v9", "poll_min_s": 0.05, "poll_max_s": 0.2}
     quick = settings.model_copy(update={**changes, "start_timeout_s": 8.0})
     accounts = Accounts(quick, SecretKeys({"k1": bytes(32)}))
-    discord = Discord(quick, open_secret=accounts.open_secret)
+    discord = Discord(quick, open_secret=accounts.open_secret, store=async_store)
     renewal = Renewal(quick)
     uninstall = context.install(WorkerContext(quick, async_store, Slots(quick), renewal, Gates(), {"discord": discord}))
     yield Desk(store, quick, accounts, world, world.oracle()["requests"]["index"])

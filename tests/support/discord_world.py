@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from dispatcher.models import Create, CreateSingle, Message
 from dispatcher.settings import Settings
 from tests.support.ledger import Gates, MemoryLedger, account_of, play
+from tests.support.memory import memory_store
 from workers.upstream import Ended, Outcome
 from workers.upstream.discord import Discord
 
@@ -25,14 +26,17 @@ class World:
         self.channel = next(_channels)
         self.token = f"token-of-{self.channel}"
         self.gates = Gates()
+        self.store = memory_store()
         self._opened: list[Discord] = []
 
     def settings(self, **changes: Any) -> Settings:
-        quick = {"poll_min_s": 0.05, "poll_max_s": 0.2, "start_timeout_s": 0.6}
+        quick = {"poll_min_s": 0.05, "poll_max_s": 0.2, "start_timeout_s": 0.6, "discord_pace_read_ms": 0}
         return Settings(discord_api_url=f"{self.url}/api/v9", **{**quick, **changes})
 
     def discord(self, **changes: Any) -> Discord:
-        opened = Discord(self.settings(**changes), open_secret=lambda account: SecretStr(account.sealed))
+        opened = Discord(
+            self.settings(**changes), open_secret=lambda account: SecretStr(account.sealed), store=self.store
+        )
         self._opened.append(opened)
         return opened
 
@@ -64,6 +68,7 @@ class World:
             await opened.close()
         for path in ("bot", "locale"):  # they are everybody's
             self.control(path)
+        await self.store.close()
 
 
 def assert_completed_with_own_file(world: World, outcome: Outcome) -> tuple[dict[str, Any], Message]:

@@ -8,8 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from dispatcher.errors import AccountRejected
+from dispatcher.errors import AccountRejected, CallHeld
 from tests.support.discord_messages import raw_message
+from tests.support.memory import unhurried
 from workers.upstream.discord.clock import UpstreamClock
 from workers.upstream.discord.observer import Observers
 from workers.upstream.discord.rest import Rest
@@ -30,7 +31,7 @@ class Channel:
         self.last_message_id: str | None = None
         self.requests: list[httpx.URL] = []
         self.http = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
-        rest = Rest("http://discord/api/v9", Wire("discord", self.http), UpstreamClock())
+        rest = Rest("http://discord/api/v9", Wire("discord", self.http), UpstreamClock(), unhurried())
         self.observers = Observers(rest, Bounds(0.01, 0.02))
 
     def answer(self, request: httpx.Request) -> httpx.Response:
@@ -152,6 +153,12 @@ async def test_after_a_rate_limit_and_server_trouble_the_channel_is_read_again(c
 
     with channel.watch() as watch:
         assert await ids_of(watch) == [10]
+
+
+async def test_a_block_of_any_length_is_slept_through_and_ends_no_watch(channel: Channel) -> None:
+    observer = channel.observers.of("a-token", "5")
+
+    assert observer._pause_s(CallHeld("discord", "told so", wait_s=590, is_address=True), 1) == 590
 
 
 async def test_a_channel_that_may_not_be_read_is_told_to_its_watches(channel: Channel) -> None:

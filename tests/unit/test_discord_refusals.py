@@ -8,6 +8,7 @@ import pytest
 
 from dispatcher.errors import (
     AccountRejected,
+    CallHeld,
     Moderated,
     RateLimited,
     RequestRejected,
@@ -119,7 +120,19 @@ def test_a_field_error_names_its_field_to_the_user() -> None:
         ),
         (
             UpstreamBlocked("discord", "x", retry_after_s=9),
-            Refused(reason="discord: x", counted=False, cool_s=9),
+            Refused(reason="discord: x", counted=False, cool_s=9, cools="held"),
+        ),
+        (
+            UpstreamBlocked("discord", "x", retry_after_s=3600, is_address=True),
+            Refused(reason="discord: x", counted=False, cool_s=60, cools="held"),
+        ),
+        (
+            CallHeld("discord", "x", wait_s=9.5),
+            Refused(reason="discord: x", counted=False, cool_s=9.5, cools="held", never_sent=True),
+        ),
+        (
+            CallHeld("discord", "x", wait_s=590, is_address=True),
+            Refused(reason="discord: x", counted=False, cool_s=60, cools="held", never_sent=True),
         ),
         (Moderated("discord", "x"), Ended(status="moderated", error="discord: x")),
         (CommandOutdated("discord", "x"), Refused(reason="discord: x", cools="suspected")),

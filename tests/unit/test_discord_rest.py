@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import httpx
 
+from tests.support.memory import unhurried
 from workers.upstream.discord.clock import UpstreamClock
 from workers.upstream.discord.rest import Rest
 from workers.upstream.wire import Wire
@@ -15,7 +16,7 @@ async def test_a_servers_id_cannot_lead_to_another_endpoint() -> None:
         return httpx.Response(200, json={})
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        await Rest("http://discord/api/v9", Wire("discord", http), UpstreamClock()).command_index(
+        await Rest("http://discord/api/v9", Wire("discord", http), UpstreamClock(), unhurried()).command_index(
             "a-token", "../users/@me?x="
         )
 

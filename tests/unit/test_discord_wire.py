@@ -202,3 +202,17 @@ async def test_every_failure_of_the_wire_is_told_in_our_words(failure: httpx.Tra
 @pytest.mark.parametrize(("header", "expected"), [("2", 2.0), ("0.5", 0.5), ("-1", 0.0), ("Wed, 21 Oct", None)])
 def test_retry_after_is_read_in_seconds(header: str, expected: float | None) -> None:
     assert retry_after_s(httpx.Response(429, headers={"Retry-After": header})) == expected
+
+
+@pytest.mark.parametrize(
+    ("now", "until", "expected"),
+    [
+        ("Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:29:30 GMT", 90.0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:27:00 GMT", 0.0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", "Fri, 21 Oct 2028 07:27:00 GMT", 86_400.0),
+        ("Wed, 21 Oct 2026 07:28:00 -0000", "Wed, 21 Oct 2026 07:29:30 GMT", None),
+        ("never", "Wed, 21 Oct 2026 07:29:30 GMT", None),
+    ],
+)
+def test_retry_after_as_a_date_is_read_by_the_answers_own_clock(now: str, until: str, expected: float | None) -> None:
+    assert retry_after_s(httpx.Response(429, headers={"Retry-After": until, "Date": now})) == expected

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from dispatcher.connection import AsyncStore
 from dispatcher.errors import SettingsError
 from dispatcher.models import Account
 from dispatcher.settings import Settings
 from tests.support.desk import Unchecked
+from tests.support.memory import memory_store
 from workers.upstream import Ended, Ledger, Outcome
 from workers.upstream.discord import Discord
 from workers.upstream.installed import GROUP, installed
@@ -26,8 +28,9 @@ class Echo(Unchecked):
 
     name = "echo"
 
-    def __init__(self, settings: Settings, *, open_secret: Callable[[Account], SecretStr]) -> None:
+    def __init__(self, settings: Settings, *, open_secret: Callable[[Account], SecretStr], store: AsyncStore) -> None:
         self.settings = settings
+        self.store = store
         self.open_secret = open_secret
 
     async def run(self, ledger: Ledger) -> Outcome:
@@ -40,8 +43,8 @@ class Misnamed(Echo):
     name = "somebody"
 
 
-def broken(_: Settings, *, open_secret: Callable[[Account], SecretStr]) -> Echo:
-    raise RuntimeError(f"its own fault, with {open_secret}")
+def broken(_: Settings, *, open_secret: Callable[[Account], SecretStr], store: AsyncStore) -> Echo:
+    raise RuntimeError(f"its own fault, with {open_secret} and {store}")
 
 
 def declared(name: str, what: object) -> EntryPoint:
@@ -60,7 +63,7 @@ def account() -> Account:
 
 
 def test_ours_is_declared_as_any_other_would_be(settings: Settings) -> None:
-    upstreams = installed(settings, opened)
+    upstreams = installed(settings, opened, memory_store())
 
     assert isinstance(upstreams["discord"], Discord)
 
@@ -74,7 +77,7 @@ def test_a_distribution_beside_ours_adds_its_upstream(
     (information / "entry_points.txt").write_text(f"[{GROUP}]\necho = {__name__}:Echo\n")
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    upstreams = installed(settings, opened)
+    upstreams = installed(settings, opened, memory_store())
 
     assert {"discord", "echo"} <= set(upstreams)
     echo = upstreams["echo"]
@@ -85,7 +88,9 @@ def test_a_distribution_beside_ours_adds_its_upstream(
 
 @pytest.mark.parametrize("fault", [broken, Misnamed])
 def test_one_that_cannot_be_loaded_takes_no_other_with_it(settings: Settings, fault: object) -> None:
-    upstreams = installed(settings, opened, declared=[declared("faulty", fault), declared("echo", Echo)])
+    upstreams = installed(
+        settings, opened, memory_store(), declared=[declared("faulty", fault), declared("echo", Echo)]
+    )
 
     assert set(upstreams) == {"echo"}
 
@@ -93,18 +98,18 @@ def test_one_that_cannot_be_loaded_takes_no_other_with_it(settings: Settings, fa
 def test_one_that_cannot_be_imported_takes_no_other_with_it(settings: Settings) -> None:
     gone = EntryPoint("gone", "no_such_module:Upstream", GROUP)
 
-    assert set(installed(settings, opened, declared=[gone, declared("echo", Echo)])) == {"echo"}
+    assert set(installed(settings, opened, memory_store(), declared=[gone, declared("echo", Echo)])) == {"echo"}
 
 
 def test_two_of_one_name_are_refused(settings: Settings) -> None:
     with pytest.raises(SettingsError, match=re.escape("Two upstreams are called echo")):
-        installed(settings, opened, declared=[declared("echo", Echo), declared("echo", Misnamed)])
+        installed(settings, opened, memory_store(), declared=[declared("echo", Echo), declared("echo", Misnamed)])
 
 
 def test_none_at_all_is_a_broken_installation(settings: Settings) -> None:
     with pytest.raises(SettingsError, match="No upstream is declared"):
-        installed(settings, opened, declared=EntryPoints())
+        installed(settings, opened, memory_store(), declared=EntryPoints())
 
 
 def test_a_distribution_that_is_found_twice_is_one(settings: Settings) -> None:
-    assert set(installed(settings, opened, declared=[declared("echo", Echo)] * 2)) == {"echo"}
+    assert set(installed(settings, opened, memory_store(), declared=[declared("echo", Echo)] * 2)) == {"echo"}

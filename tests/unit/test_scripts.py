@@ -35,6 +35,8 @@ TRANSITIONS = [
     "mark_accepted",
     "mark_submitting",
     "mark_unknown",
+    "pace",
+    "paced",
     "reap",
     "reassert",
     "renew",

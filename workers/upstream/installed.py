@@ -5,8 +5,9 @@ Another upstream is one module of its own distribution, with one entry point::
     [project.entry-points."dispatcher.upstreams"]
     name = "its_module:ItsUpstream"
 
-What is named is called once per worker process: ``ItsUpstream(settings, open_secret=…)``, where ``open_secret`` gives
-an account's secret, or raises ``SecretError`` if this worker lacks the key. It returns an
+What is named is called once per worker process: ``ItsUpstream(settings, open_secret=…, store=…)``. ``open_secret``
+gives an account's secret, or raises ``SecretError`` if this worker lacks the key; ``store`` holds what all workers of
+the fleet share, such as rate limits (:mod:`workers.upstream.pacing`). It returns an
 :class:`~workers.upstream.Upstream` whose name is the entry point's, which is the second half of its pools' names.
 """
 
@@ -19,6 +20,7 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
+from dispatcher.connection import AsyncStore
 from dispatcher.errors import SettingsError
 from dispatcher.log import get_logger
 from dispatcher.models import Account
@@ -39,7 +41,11 @@ class OpenSecret(Protocol):
 
 
 def installed(
-    settings: Settings, open_secret: OpenSecret, *, declared: Iterable[EntryPoint] | None = None
+    settings: Settings,
+    open_secret: OpenSecret,
+    store: AsyncStore,
+    *,
+    declared: Iterable[EntryPoint] | None = None,
 ) -> dict[str, Upstream]:
     """Make one object of each upstream that is installed, by name.
 
@@ -48,6 +54,7 @@ def installed(
     Args:
         settings: handed to each.
         open_secret: as the accounts keep them; each upstream gets it for its own accounts.
+        store: the worker's own; it closes it.
         declared: entry points to use instead of the installed ones.
 
     Raises:
@@ -60,13 +67,15 @@ def installed(
         found[entry.name] = entry
     if not found:
         raise SettingsError(f"No upstream is declared in {GROUP}; install pixverse-dispatcher again.")
-    made = {name: _made(entry, settings, partial(open_secret, upstream=name)) for name, entry in found.items()}
+    made = {name: _made(entry, settings, partial(open_secret, upstream=name), store) for name, entry in found.items()}
     return {name: upstream for name, upstream in made.items() if upstream is not None}
 
 
-def _made(entry: EntryPoint, settings: Settings, open_secret: Callable[[Account], SecretStr]) -> Upstream | None:
+def _made(
+    entry: EntryPoint, settings: Settings, open_secret: Callable[[Account], SecretStr], store: AsyncStore
+) -> Upstream | None:
     try:
-        upstream: Upstream = entry.load()(settings, open_secret=open_secret)
+        upstream: Upstream = entry.load()(settings, open_secret=open_secret, store=store)
     except Exception:
         log.exception("upstream not loaded", upstream=entry.name, declared=entry.value)
         return None

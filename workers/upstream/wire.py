@@ -12,6 +12,7 @@ import socket
 import time
 import zlib
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import Any
 from urllib.request import getproxies
@@ -155,10 +156,23 @@ def _lanes() -> tuple[httpx.AsyncClient, ...]:
 
 
 def retry_after_s(response: httpx.Response) -> float | None:
-    """Read the header ``Retry-After`` in seconds; None where it is absent or a date."""
+    """Read the header ``Retry-After`` in seconds, a date by the answer's own ``Date``; None where it is neither."""
+    told = response.headers.get("retry-after", "")
+    if (seconds := bounded_s(told)) is not None:
+        return seconds
     try:
-        seconds = float(response.headers["retry-after"])
-    except (KeyError, ValueError):
+        return bounded_s(
+            (parsedate_to_datetime(told) - parsedate_to_datetime(response.headers["date"])).total_seconds()
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def bounded_s(told: Any) -> float | None:
+    """Read a wait in seconds as an upstream wrote it, a day at most; None where it is no number."""
+    try:
+        seconds = float(told)
+    except (TypeError, ValueError, OverflowError):
         return None
     return min(max(0.0, seconds), _RETRY_AFTER_MAX_S) if math.isfinite(seconds) else None
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import httpx
 from pydantic import SecretStr
 
+from dispatcher.connection import AsyncStore
 from dispatcher.errors import AccountRejected, SecretError, SubmitUnknown, UpstreamError
 from dispatcher.log import get_logger
 from dispatcher.models import Account, Job
@@ -16,6 +17,7 @@ from dispatcher.settings import Settings
 from workers.upstream import Ended, Ledger, Outcome, PassedOn, Refused, Verdict
 from workers.upstream.discord import snowflake
 from workers.upstream.discord.clock import UpstreamClock
+from workers.upstream.discord.limits import limits_of
 from workers.upstream.discord.matching import Expected
 from workers.upstream.discord.observer import Observers
 from workers.upstream.discord.outcomes import outcome_of
@@ -26,6 +28,7 @@ from workers.upstream.discord.rest import Rest
 from workers.upstream.discord.rhythm import Bounds
 from workers.upstream.discord.sender import END_BUDGET_S, START_BUDGET_S, Sender
 from workers.upstream.discord.watch import Watch
+from workers.upstream.pacing import Pacing
 from workers.upstream.wire import Wire
 
 log = get_logger(__name__)
@@ -45,18 +48,25 @@ class Discord:
     Args:
         settings: the Discord facts, the poll bounds and the time limits.
         open_secret: gives an account's token; a SecretError means that this worker lacks the key.
+        store: where all workers of the fleet keep Discord's limits.
         http: a client to use instead of our own; whoever made it closes it.
     """
 
     name = NAME
 
     def __init__(
-        self, settings: Settings, *, open_secret: Callable[[Account], SecretStr], http: httpx.AsyncClient | None = None
+        self,
+        settings: Settings,
+        *,
+        open_secret: Callable[[Account], SecretStr],
+        store: AsyncStore,
+        http: httpx.AsyncClient | None = None,
     ) -> None:
         self._settings = settings
         self._wire = Wire(NAME, http)
         self._clock = UpstreamClock()
-        rest = Rest(settings.discord_api_url, self._wire, self._clock)
+        pacing = Pacing(store, limits_of(settings))
+        rest = Rest(settings.discord_api_url, self._wire, self._clock, pacing)
         self._sender = Sender(settings, rest, open_secret)
         self._observers = Observers(rest, Bounds(settings.poll_min_s, settings.poll_max_s))
         self._phrases = Phrasebook(settings)

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dispatcher.errors import AccountRejected, RateLimited, UpstreamBlocked, UpstreamError
+from dispatcher.errors import AccountRejected, CallHeld, RateLimited, UpstreamBlocked, UpstreamError
 from dispatcher.log import get_logger
 from workers.upstream.discord.messages import ChannelMessage, fingerprint
 from workers.upstream.discord.rest import PAGE_MAX, Rest
@@ -140,6 +140,8 @@ class Observer:
         match error:
             case RateLimited():
                 return error.retry_after_s
+            case CallHeld():
+                return error.wait_s
             case UpstreamBlocked():
                 return error.retry_after_s or _REFUSED_PAUSE_S
             case AccountRejected():

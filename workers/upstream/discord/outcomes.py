@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dispatcher.errors import (
     AccountRejected,
+    CallHeld,
     Moderated,
     RateLimited,
     RequestRejected,
@@ -15,7 +16,8 @@ from workers.upstream import Ended, Outcome, Refused
 from workers.upstream.discord.refusals import CommandOutdated
 
 _BLOCKED_REST_S = 60.0
-"""Where a page between us and Discord names no time: it is not the account that is refused, so all of them rest."""
+"""How long an account rests where not the account is refused. Where the address is, no longer, whatever time was named:
+the next worker that takes a job of it may call from another address, and those here call nothing meanwhile."""
 
 
 def outcome_of(error: UpstreamError) -> Outcome:
@@ -29,9 +31,18 @@ def outcome_of(error: UpstreamError) -> Outcome:
             return Refused(reason=error.reason, disable="operator" if error.needs_operator else "check", counted=False)
         case RateLimited():
             return Refused(reason=str(error), cool_s=error.retry_after_s)
-        case UpstreamBlocked():
-            return Refused(reason=str(error), counted=False, cool_s=error.retry_after_s or _BLOCKED_REST_S)
+        case UpstreamBlocked() | CallHeld():
+            return _held(error)
         case UpstreamUnavailable():
             return Refused(reason=str(error), counted=False, never_sent=not error.sent, cools="suspected")
         case _:
             raise error
+
+
+def _held(error: UpstreamBlocked | CallHeld) -> Refused:
+    """The fleet's fault, or a pause that is known already: nothing counts against the job or its account."""
+    rest_s = error.wait_s if isinstance(error, CallHeld) else error.retry_after_s or _BLOCKED_REST_S
+    cool_s = min(rest_s, _BLOCKED_REST_S) if error.is_address else rest_s
+    return Refused(
+        reason=str(error), counted=False, cool_s=cool_s, cools="held", never_sent=isinstance(error, CallHeld)
+    )

@@ -21,12 +21,13 @@ from dispatcher.errors import (
     UpstreamError,
     UpstreamUnavailable,
 )
-from workers.upstream.wire import retry_after_s
+from workers.upstream.wire import bounded_s, retry_after_s
 
 NAME = "discord"
 
-Fault = Literal["job", "moderated", "account", "operator", "capacity", "fleet", "unknown", "outdated"]
-"""Whose fault; ``operator``: the account's, and only its operator can tell when it is well again."""
+Fault = Literal["job", "moderated", "account", "operator", "capacity", "fleet", "address", "unknown", "outdated"]
+"""Whose fault; ``operator``: the account's, and only its operator can tell when it is well again; ``address``: the
+fleet's, and nothing may be called from this address for a while."""
 Symbol = int | Literal["captcha", "outdated", "page"] | None
 """Discord's numeric code; or what stands for one: a captcha's fields, a field error's name, no JSON at all."""
 
@@ -48,14 +49,14 @@ class Rule:
 RULES: tuple[Rule, ...] = (
     Rule(None, "captcha", "operator", "it wants a captcha, which is never solved here; sign in by hand"),
     Rule(None, "outdated", "outdated"),
-    Rule(None, 40333, "fleet", "Cloudflare blocks this address or program"),
+    Rule(None, 40333, "address", "Cloudflare blocks this address or program"),
     Rule(None, 50083, "account", "the thread is archived; open it again"),
     Rule(None, 200000, "moderated"),
     Rule(None, 240000, "moderated"),
-    Rule(401, "page", "fleet", "this is no answer of Discord's; is something between us?"),
-    Rule(403, "page", "fleet", "this is no answer of Discord's; is something between us?"),
+    Rule(401, "page", "address", "this is no answer of Discord's; is something between us?"),
+    Rule(403, "page", "address", "this is no answer of Discord's; is something between us?"),
     Rule(404, "page", "fleet", "this is no answer of Discord's; is discord_api_url right?"),
-    Rule(429, "page", "fleet", "Cloudflare bans this address"),
+    Rule(429, "page", "address", "Cloudflare bans this address"),
     Rule(404, 0, "fleet", "no such route; is discord_api_url right?"),
     Rule(405, None, "fleet", "no such route; is discord_api_url right?"),
     Rule(407, None, "fleet", "the proxy wants a login"),
@@ -96,14 +97,15 @@ _MEANING: dict[Fault, Callable[[str, str], UpstreamError]] = {
 
 def error_of(response: httpx.Response) -> UpstreamError:
     """Turn an answer that is no success into the error it means; on a submission a server error means *unknown*."""
-    body = _body(response)
+    body = body_of(response)
     rule = _rule(response.status_code, _symbol(body))
     said = _said(response, body)
     told = f"{said}: {rule.advice}" if rule.advice else said
     if rule.fault == "capacity":
         return RateLimited(NAME, told, retry_after_s=_wait_s(response, body) or _DEFAULT_RETRY_S)
-    if rule.fault == "fleet":
-        return UpstreamBlocked(NAME, told, retry_after_s=_wait_s(response, body))
+    if rule.fault in ("fleet", "address"):
+        wait_s, is_address = _wait_s(response, body), rule.fault == "address"
+        return UpstreamBlocked(NAME, told, retry_after_s=wait_s, is_address=is_address)
     if rule.fault == "operator":
         return AccountRejected(NAME, told, needs_operator=True)
     return _MEANING[rule.fault](NAME, told)
@@ -112,7 +114,7 @@ def error_of(response: httpx.Response) -> UpstreamError:
 def still_prepared(response: httpx.Response) -> RateLimited:
     """Turn a 202, Discord's "the index is not ready", into a wait."""
     return RateLimited(
-        NAME, "the answer is still prepared", retry_after_s=_wait_s(response, _body(response)) or _DEFAULT_RETRY_S
+        NAME, "the answer is still prepared", retry_after_s=_wait_s(response, body_of(response)) or _DEFAULT_RETRY_S
     )
 
 
@@ -127,7 +129,8 @@ def _rule(status: int, symbol: Symbol) -> Rule:
     return Rule(status, None, "fleet", "this is no answer of Discord's; is discord_api_url right?")
 
 
-def _body(response: httpx.Response) -> dict[str, Any] | None:
+def body_of(response: httpx.Response) -> dict[str, Any] | None:
+    """Return the answer's body, None if it is no JSON object: then it is hardly Discord's."""
     try:
         body = from_json(response.content)
     except ValueError:
@@ -168,6 +171,5 @@ def _said(response: httpx.Response, body: dict[str, Any] | None) -> str:
 
 def _wait_s(response: httpx.Response, body: dict[str, Any] | None) -> float | None:
     """Take the later of the header (whole seconds) and the body, whose grain is finer."""
-    said = (body or {}).get("retry_after")
-    waits = [retry_after_s(response), float(said) if isinstance(said, int | float) else None]
+    waits = [retry_after_s(response), bounded_s((body or {}).get("retry_after"))]
     return max((wait for wait in waits if wait is not None), default=None)

@@ -1,10 +1,13 @@
 """Discord's endpoints that a user of a bot needs, each one method. Errors are those of ``dispatcher.errors``.
 
+Each call waits for its turn among those of all workers, and tells them what the answer says of limits.
+
 Source: docs/upstream.md, "Endpoints"; checked by tests/integration/test_discord_run.py.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,14 +17,14 @@ import httpx
 import stamina
 from pydantic_core import from_json
 
-from dispatcher.errors import AccountRejected, RateLimited, SubmitUnknown, UpstreamUnavailable
+from dispatcher.errors import AccountRejected, RateLimited, StoreUnavailable, SubmitUnknown, UpstreamUnavailable
+from workers.upstream.discord import limits
 from workers.upstream.discord.clock import UpstreamClock
 from workers.upstream.discord.refusals import NAME, error_of, still_prepared
+from workers.upstream.pacing import WAIT_IN_PLACE_S, Pacing, Route
 from workers.upstream.wire import Wire
 
 PAGE_MAX = 100
-_WAIT_IN_PLACE_S = 10.0
-"""A longer rate limit is not waited out on a slot."""
 
 
 class Rest:
@@ -31,21 +34,23 @@ class Rest:
         api_url: with the version: ``https://discord.com/api/v9``.
         wire: the way there.
         clock: told of every ``Date`` that Discord sends.
+        pacing: asked before every call, told of every answer.
     """
 
-    def __init__(self, api_url: str, wire: Wire, clock: UpstreamClock) -> None:
+    def __init__(self, api_url: str, wire: Wire, clock: UpstreamClock, pacing: Pacing) -> None:
         self._api_url = api_url.rstrip("/")
         self._wire = wire
         self._clock = clock
+        self._pacing = pacing
 
     async def user_id(self, token: str) -> int:
         """Return whose token it is (``GET /users/@me``).
 
         Raises:
             AccountRejected: the token is not valid.
-            RateLimited, UpstreamUnavailable, UpstreamBlocked: not now; short troubles were waited out.
+            RateLimited, UpstreamUnavailable, UpstreamBlocked, CallHeld: not now; short troubles were waited out.
         """
-        me = await self._insist(token, "/users/@me")
+        me = await self._insist(token, limits.ME, "/users/@me")
         if not isinstance(me, dict) or not str(me.get("id")).isdecimal():
             raise UpstreamUnavailable(NAME, "the description of the account came in an unknown shape")
         return int(me["id"])
@@ -55,17 +60,19 @@ class Rest:
 
         Raises:
             AccountRejected: the account is no member of the server.
-            RateLimited, UpstreamUnavailable, UpstreamBlocked: as ``user_id``.
+            RateLimited, UpstreamUnavailable, UpstreamBlocked, CallHeld: as ``user_id``.
         """
-        return await self._insist(token, f"/guilds/{quote(guild, safe='')}/application-command-index")
+        path = f"/guilds/{quote(guild, safe='')}/application-command-index"
+        return await self._insist(token, limits.index_route(guild), path)
 
     async def messages(self, token: str, channel: str, *, limit: int = PAGE_MAX, **cursor: int) -> list[dict[str, Any]]:
         """Return one page of messages, newest first; ``cursor`` is one of after, before. One attempt.
 
         Raises:
-            AccountRejected, RateLimited, UpstreamUnavailable, UpstreamBlocked.
+            AccountRejected, RateLimited, UpstreamUnavailable, UpstreamBlocked, CallHeld.
         """
-        page = await self._get(token, f"/channels/{channel}/messages", limit=limit, **cursor)
+        route = limits.messages_route(channel)
+        page = await self._get(token, route, f"/channels/{channel}/messages", limit=limit, **cursor)
         if not isinstance(page, list) or not all(isinstance(m, dict) and str(m.get("id")).isdecimal() for m in page):
             raise UpstreamUnavailable(NAME, f"the messages of channel {channel} came in an unknown shape")
         return page
@@ -75,19 +82,27 @@ class Rest:
 
         Raises:
             AccountRejected: they cannot, or it is.
-            RateLimited, UpstreamUnavailable, UpstreamBlocked: as ``user_id``.
+            RateLimited, UpstreamUnavailable, UpstreamBlocked, CallHeld: as ``user_id``.
         """
-        await self._insist(token, f"/channels/{channel}/messages", limit=1)
-        described = await self._insist(token, f"/channels/{channel}")
+        await self._insist(token, limits.messages_route(channel), f"/channels/{channel}/messages", limit=1)
+        described = await self._insist(token, limits.channel_route(channel), f"/channels/{channel}")
         thread = described.get("thread_metadata") if isinstance(described, dict) else None
         if isinstance(thread, dict) and thread.get("archived"):
             raise AccountRejected(NAME, "the thread is archived; open it again")
 
     async def last_message_id(self, token: str, channel: str) -> int | None:
         """Return the channel's newest message as its description names it, readable or not, deleted or not."""
-        described = await self._get(token, f"/channels/{channel}")
+        described = await self._get(token, limits.channel_route(channel), f"/channels/{channel}")
         last = described.get("last_message_id") if isinstance(described, dict) else None
         return int(last) if last else None
+
+    async def await_turn_to_interact(self, token: str) -> None:
+        """Wait, before the permit, until an interaction may be sent: within the permit's time nothing may wait.
+
+        Raises:
+            CallHeld: that is longer than is waited for on a slot.
+        """
+        await self._pacing.turn(token, limits.INTERACTIONS, pace=limits.UNPACED, leaves=False)
 
     async def interact(
         self,
@@ -102,8 +117,10 @@ class Rest:
 
         Raises:
             SubmitUnknown: it may run: no answer, or a server error.
+            CallHeld: it was not sent: since its turn somebody was told to wait.
             UpstreamError: else it certainly does not run; see ``refusals.RULES``.
         """
+        await self._is_clear(token, start_by_s)
         sent_s = time.monotonic()
         response = await self._wire.submit(
             f"{self._api_url}/interactions",
@@ -114,28 +131,41 @@ class Rest:
             on_sent=on_sent,
         )
         self._clock.hear(response.headers.get("date"), sent_s=sent_s)
-        if response.is_success:
+        error = None if response.is_success else error_of(response)
+        await self._pacing.hear(token, limits.INTERACTIONS, limits.heard_from(response, error))
+        if error is None:
             return
-        error = error_of(response)
         if isinstance(error, UpstreamUnavailable):
             raise SubmitUnknown(NAME, str(error)) from error
         raise error
 
-    async def _insist(self, token: str, path: str, **params: int) -> Any:
+    async def _is_clear(self, token: str, start_by_s: float) -> None:
+        """Return if the submission may leave now; whoever cannot be asked in the permit's time does not send it."""
+        try:
+            async with asyncio.timeout(start_by_s - time.monotonic()):
+                await self._pacing.clear(token, limits.INTERACTIONS)
+        except (TimeoutError, StoreUnavailable):
+            message = "the permit ran out before it was known that the request may leave"
+            raise UpstreamUnavailable(NAME, message, sent=False) from None
+
+    async def _insist(self, token: str, route: Route, path: str, **params: int) -> Any:
         """GET what is needed before a submission, past short troubles."""
         async for attempt in stamina.retry_context(on=_worth_waiting, attempts=4, timeout=30.0):
             with attempt:
-                return await self._get(token, path, **params)
+                return await self._get(token, route, path, **params)
         raise AssertionError("stamina ends with a value or an error")
 
-    async def _get(self, token: str, path: str, **params: int) -> Any:
+    async def _get(self, token: str, route: Route, path: str, **params: int) -> Any:
+        await self._pacing.turn(token, route)
         sent_s = time.monotonic()
         response = await self._wire.read(self._api_url + path, headers={"Authorization": token}, params=params)
         self._clock.hear(response.headers.get("date"), sent_s=sent_s)
+        error = None if response.is_success else error_of(response)
+        await self._pacing.hear(token, route, limits.heard_from(response, error))
         if response.status_code == httpx.codes.ACCEPTED:
             raise still_prepared(response)
-        if not response.is_success:
-            raise error_of(response)
+        if error is not None:
+            raise error
         try:
             return from_json(response.content)
         except ValueError as error:
@@ -145,5 +175,5 @@ class Rest:
 def _worth_waiting(error: Exception) -> bool | float:
     """Say whether (or how long, in seconds) to wait before asking again."""
     if isinstance(error, RateLimited):
-        return error.retry_after_s if error.retry_after_s <= _WAIT_IN_PLACE_S else False
+        return error.retry_after_s if error.retry_after_s <= WAIT_IN_PLACE_S else False
     return isinstance(error, UpstreamUnavailable)

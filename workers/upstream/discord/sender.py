@@ -77,13 +77,15 @@ class Sender:
             The id of the user as whom it will be sent.
 
         Raises:
-            AccountRejected, RequestRejected, RateLimited, UpstreamUnavailable, UpstreamBlocked: nothing was sent.
+            AccountRejected, RequestRejected, RateLimited, UpstreamUnavailable, UpstreamBlocked, CallHeld: nothing was
+                sent.
             SecretError: as ``token``.
         """
         token = self.token(account)
         user_id = await self.user_id(token)
         commands = await self._book.read(token, account.server)
         self._options(command_named(commands, self.command_name(job)), job)
+        await self._rest.await_turn_to_interact(token)
         return user_id
 
     async def check(self, account: Account) -> None:
@@ -91,7 +93,7 @@ class Sender:
 
         Raises:
             AccountRejected: it could not.
-            RateLimited, UpstreamUnavailable, UpstreamBlocked: nothing was learned about it.
+            RateLimited, UpstreamUnavailable, UpstreamBlocked, CallHeld: nothing was learned about it.
             SecretError: as ``token``.
         """
         token = self.token(account)
