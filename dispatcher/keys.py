@@ -72,6 +72,10 @@ SCHEMA: tuple[KeyRule, ...] = (
     KeyRule("bucket_of:<upstream>:<digest>:<route>", "string", "ttl", "the bucket that a route counts in"),
     KeyRule("bucket:<upstream>:<digest>:<bucket>:<major>", "hash", "ttl", "calls left in a bucket, and until when"),
     KeyRule("invalid:<upstream>:<egress>", "zset", "ttl", "refused calls of an address in the last ten minutes, by ms"),
+    KeyRule("look:<digest>:<channel>", "hash", "ttl", "who reads a channel now, and what the last list showed"),
+    KeyRule("look_needs:<digest>:<channel>", "hash", "ttl", "worker to the message from which on it needs all"),
+    KeyRule("look_messages:<digest>:<channel>", "hash", "ttl", "the bots' messages of the last list"),
+    KeyRule("took:<pool>:<command>", "list", "ttl", "how long the latest jobs took, in ms"),
     KeyRule("schema", "string", "kept", "version of this schema"),
 )
 

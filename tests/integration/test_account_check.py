@@ -25,8 +25,8 @@ from tests.support.deliveries import eventually
 from tests.support.discord_world import World
 from tests.support.fleet import PAST_MS, Fleet
 from tests.support.ledger import account_of
-from tests.support.roles import a_role
 from tests.support.memory import memory_store, unhurried
+from tests.support.roles import a_role
 from workers import context
 from workers.check import check_account
 from workers.context import WorkerContext

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from dispatcher.models import Create, CreateSingle
 from dispatcher.settings import Settings
 from tests.support.ledger import Gates, MemoryLedger, account_of, play
+from tests.support.memory import memory_store
 from workers.upstream import Ended, Outcome, Refused
 from workers.upstream.discord import Discord
 
@@ -48,6 +49,7 @@ class Elsewhere:
         self.server: str = place["server"]
         self.gates = Gates()
         self._opened: list[Discord] = []
+        self.store = memory_store()
 
     def _post(self, path: str, **body: Any) -> Any:
         answer = httpx.post(f"{self.url}/{path}", json=body).raise_for_status()
@@ -63,7 +65,8 @@ class Elsewhere:
     def discord(self, **changes: Any) -> Discord:
         quick = {"poll_min_s": 0.05, "poll_max_s": 0.2, "start_timeout_s": 0.6, **changes}
         settings = Settings(discord_api_url=f"{self.url}/api/v9", **quick)
-        self._opened.append(Discord(settings, open_secret=lambda account: SecretStr(account.sealed)))
+        discord = Discord(settings, open_secret=lambda account: SecretStr(account.sealed), store=self.store)
+        self._opened.append(discord)
         return self._opened[-1]
 
     def bump_versions(self) -> None:
@@ -81,6 +84,7 @@ class Elsewhere:
     async def close(self) -> None:
         for opened in self._opened:
             await opened.close()
+        await self.store.close()
 
 
 @pytest.fixture

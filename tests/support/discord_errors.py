@@ -8,7 +8,7 @@ from typing import Literal
 import httpx
 
 from simulator.troubles import ANSWERS, Scope, Terms
-from workers.upstream.discord.refusals import Fault, Symbol, _body, _rule, _symbol
+from workers.upstream.discord.refusals import Fault, Symbol, _rule, _symbol, body_of
 
 Request = Literal["submission", "list", "index", "user"]
 KINDS: dict[Request, str] = {"list": "messages", "index": "index", "user": "users"}
@@ -42,7 +42,7 @@ class Row:
     @property
     def symbol(self) -> Symbol:
         """What the rules go by, beside the status."""
-        return _symbol(_body(self.response))
+        return _symbol(body_of(self.response))
 
     @property
     def fault(self) -> Fault | Literal["nobody"]:
@@ -54,7 +54,7 @@ class Row:
     @property
     def code(self) -> str:
         """Discord's code, or what stands for one."""
-        body = _body(self.response)
+        body = body_of(self.response)
         if body is None:
             return "no JSON" if self.response.content else "no body"
         if self.answer == "invalid-version":

@@ -1,68 +1,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
 from dispatcher.errors import AccountRejected, CallHeld
+from tests.support.discord_channel import Channel
 from tests.support.discord_messages import raw_message
-from tests.support.memory import unhurried
-from workers.upstream.discord.clock import UpstreamClock
-from workers.upstream.discord.observer import Observers
-from workers.upstream.discord.rest import Rest
-from workers.upstream.discord.rhythm import Bounds
+from tests.support.memory import memory_store
 from workers.upstream.discord.watch import Watch
-from workers.upstream.wire import Wire
-
-Answer = Callable[[httpx.Request], httpx.Response]
-
-
-class Channel:
-    """A channel as Discord would list it; ``troubles`` are answered first, one a request."""
-
-    def __init__(self) -> None:
-        self.listed: list[dict[str, Any]] = []
-        self.troubles: list[httpx.Response] = []
-        self.is_hidden = False
-        self.last_message_id: str | None = None
-        self.requests: list[httpx.URL] = []
-        self.http = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
-        rest = Rest("http://discord/api/v9", Wire("discord", self.http), UpstreamClock(), unhurried())
-        self.observers = Observers(rest, Bounds(0.01, 0.02))
-
-    def answer(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request.url)
-        if self.troubles:
-            return self.troubles.pop(0)
-        if request.url.path.endswith("/messages"):
-            return httpx.Response(200, text=json.dumps(self.page(request.url.params)))
-        return httpx.Response(200, json={"id": "5", "last_message_id": self.last_message_id})
-
-    def page(self, query: httpx.QueryParams) -> list[dict[str, Any]]:
-        ordered = sorted(self.listed, key=lambda raw: int(raw["id"]))
-        limit = int(query["limit"])
-        if self.is_hidden:
-            return []
-        if "after" in query:
-            return [raw for raw in ordered if int(raw["id"]) > int(query["after"])][:limit][::-1]
-        return ordered[-limit:][::-1]
-
-    def watch(self, since_id: int = 0) -> Watch:
-        now_s = asyncio.get_running_loop().time()
-        return Watch(
-            self.observers.of("a-token", "5"), since_id=since_id, sent_s=now_s, is_unanswered=False, prompt="a cat"
-        )
 
 
 @pytest.fixture
 async def channel() -> AsyncIterator[Channel]:
-    opened = Channel()
+    store = memory_store()
+    opened = Channel(store)
     yield opened
-    await opened.http.aclose()
+    await opened.close()
+    await store.close()
 
 
 async def ids_of(watch: Watch) -> list[int]:
@@ -142,8 +99,9 @@ async def test_one_poller_serves_every_watch_and_ends_with_the_last(channel: Cha
     assert looks <= 2
     for watch in watches:
         watch.__exit__()
-    await asyncio.sleep(0)
-    assert not [task for task in asyncio.all_tasks() if task.get_name() == "poll 5"]
+    async with asyncio.timeout(10):
+        while any(task.get_name() == "poll 5" for task in asyncio.all_tasks()):  # noqa: ASYNC110 (a task that ends)
+            await asyncio.sleep(0)
 
 
 async def test_after_a_rate_limit_and_server_trouble_the_channel_is_read_again(channel: Channel) -> None:
@@ -189,7 +147,7 @@ async def test_a_fault_of_the_poller_reaches_the_jobs_and_the_next_job_polls_ane
     channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr("workers.upstream.discord.observer.fingerprint", lambda _: 1 / 0)
+        broken.setattr("workers.upstream.discord.feed.fingerprint", lambda _: 1 / 0)
         channel.listed = [raw_message(10)]
         with channel.watch() as watch, pytest.raises(ZeroDivisionError):
             await watch.next()

@@ -32,6 +32,9 @@ TRANSITIONS = [
     "dispatch",
     "handback",
     "leave_clean",
+    "look",
+    "look_news",
+    "looked",
     "mark_accepted",
     "mark_submitting",
     "mark_unknown",
@@ -42,6 +45,7 @@ TRANSITIONS = [
     "renew",
     "settle",
     "submit",
+    "took",
     "yield",
 ]
 

@@ -17,9 +17,10 @@ from dispatcher.settings import Settings
 from workers.upstream import Ended, Ledger, Outcome, PassedOn, Refused, Verdict
 from workers.upstream.discord import snowflake
 from workers.upstream.discord.clock import UpstreamClock
+from workers.upstream.discord.durations import Durations
 from workers.upstream.discord.limits import limits_of
 from workers.upstream.discord.matching import Expected
-from workers.upstream.discord.observer import Observers
+from workers.upstream.discord.observers import Observers
 from workers.upstream.discord.outcomes import outcome_of
 from workers.upstream.discord.phrases import Phrasebook, normalised
 from workers.upstream.discord.pursuit import Brief, Pursuit, TokenReplaced
@@ -48,7 +49,7 @@ class Discord:
     Args:
         settings: the Discord facts, the poll bounds and the time limits.
         open_secret: gives an account's token; a SecretError means that this worker lacks the key.
-        store: where all workers of the fleet keep Discord's limits.
+        store: where all workers of the fleet keep Discord's limits and share what they read.
         http: a client to use instead of our own; whoever made it closes it.
     """
 
@@ -68,7 +69,8 @@ class Discord:
         pacing = Pacing(store, limits_of(settings))
         rest = Rest(settings.discord_api_url, self._wire, self._clock, pacing)
         self._sender = Sender(settings, rest, open_secret)
-        self._observers = Observers(rest, Bounds(settings.poll_min_s, settings.poll_max_s))
+        self._observers = Observers(rest, store, Bounds(settings.poll_min_s, settings.poll_max_s))
+        self._durations = Durations(store)
         self._phrases = Phrasebook(settings)
 
     async def run(self, ledger: Ledger) -> Outcome:
@@ -101,6 +103,7 @@ class Discord:
 
     async def close(self) -> None:
         """Close connections; no call is under way."""
+        await self._observers.close()
         await self._wire.close()
 
     async def _start(self, ledger: Ledger) -> Outcome:
@@ -148,16 +151,29 @@ class Discord:
             is_over=ledger.lease.state == "D",
             secret_version=account.secret_version,
         )
+        took = await self._durations.of(ledger.lease.pool, self._sender.command_name(ledger.job))
         since_ms = expected.earliest_ms if expected else snowflake.born_ms(int(ledger.lease.remote_id or 0)) - SKEW_MS
         watch = Watch(
             self._observers.of(token, account.channel),
             since_id=snowflake.first_at(since_ms),
-            sent_s=time.monotonic(),
+            sent_s=time.monotonic() - self._age_s(ledger),
             is_unanswered=expected is not None,
             prompt=brief.own_words[0],
+            took=took,
         )
         with watch:
-            return await Pursuit(ledger, watch, self._phrases, brief).run()
+            pursuit = Pursuit(ledger, watch, self._phrases, brief)
+            outcome = await pursuit.run()
+        if pursuit.took_ms is not None:
+            command = self._sender.command_name(ledger.job)
+            await self._durations.add(ledger.lease.pool, command, job=ledger.job.id, took_ms=pursuit.took_ms)
+        return outcome
+
+    def _age_s(self, ledger: Ledger) -> float:
+        """For how long a job that was accepted has run; 0 for another, whose answer may come at any moment."""
+        if ledger.lease.remote_id is None:
+            return 0.0
+        return max(0.0, (self._clock.now_ms() - snowflake.born_ms(int(ledger.lease.remote_id))) / 1000)
 
     async def _expected(self, ledger: Ledger, account: Account, token: str) -> Expected:
         """Describe the answer that the submission will have."""

@@ -5,13 +5,20 @@ Source: docs/upstream.md, "Messages".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from dispatcher.log import get_logger
 from dispatcher.models import Attachment, Message
+from workers.upstream.discord.snowflake import born_ms
+
+log = get_logger(__name__)
 
 LOADING = 128
 _BUTTON = 2
@@ -48,6 +55,7 @@ class ChannelMessage(_Outside):
     type: int = 0
     content: str = ""
     timestamp: str | None = None
+    edited_timestamp: str | None = None
     flags: int = 0
     attachments: tuple[Attachment, ...] = ()
     embeds: tuple[dict[str, Any], ...] = ()
@@ -72,6 +80,14 @@ class ChannelMessage(_Outside):
     def answers(self) -> Interaction | None:
         """The interaction that the message answers; None for an ordinary message."""
         return self.interaction_metadata or self.interaction
+
+    @property
+    def told_ms(self) -> int:
+        """When Discord got its newest state, in ms by Discord's clock: its last edit, else when it was made."""
+        try:
+            return int(datetime.fromisoformat(self.edited_timestamp or "").timestamp() * 1000)
+        except ValueError:
+            return born_ms(self.id)
 
     @property
     def is_loading(self) -> bool:
@@ -140,13 +156,45 @@ def _walk(components: Any) -> Iterator[dict[str, Any]]:
             yield from _walk(component.get("components"))
 
 
-def fingerprint(raw: dict[str, Any]) -> tuple[Any, ...]:
-    """Say cheaply, before any model is built, whether a listed message differs from the one listed before."""
-    return (
+def fingerprint(raw: dict[str, Any]) -> str:
+    """Say cheaply, before any model is built, whether a listed message differs from the one listed before.
+
+    The same in every process. Addresses of files are left out: Discord signs them anew in each list.
+    """
+    visible = (
         raw.get("edited_timestamp"),
         raw.get("flags"),
-        hash(raw.get("content")),
+        raw.get("content"),
         len(raw.get("attachments") or ()),
         len(raw.get("components") or ()),
         len(raw.get("embeds") or ()),
     )
+    return hashlib.blake2b(json.dumps(visible).encode(), digest_size=8).hexdigest()
+
+
+def trimmed(raw: dict[str, Any]) -> dict[str, Any]:
+    """Leave out of a listed message what no job reads: it is kept in Redis for all workers."""
+    return {name: raw[name] for name in ChannelMessage.model_fields if name in raw}
+
+
+def parsed(window: Iterable[dict[str, Any]]) -> list[ChannelMessage]:
+    """Read the messages of bots; one in an unknown shape is passed over, by name."""
+    messages = []
+    for raw in window:
+        if not is_bots(raw):
+            continue
+        try:
+            messages.append(ChannelMessage.model_validate(raw))
+        except ValidationError as error:
+            log.warning("message in an unknown shape", message_id=raw.get("id"), reason=error.errors()[0]["msg"])
+    return messages
+
+
+def is_bots(raw: dict[str, Any]) -> bool:
+    """Whether a bot wrote a listed message."""
+    return bool((raw.get("author") or {}).get("bot"))
+
+
+def id_of(raw: dict[str, Any]) -> int:
+    """The id of a listed message."""
+    return int(raw["id"])

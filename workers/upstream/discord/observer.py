@@ -1,20 +1,33 @@
-"""One poller per token and channel, whatever the number of jobs: it reads the channel, the jobs read its looks.
+"""One observer per token and channel, whatever the number of jobs: it asks for the channel's looks, the jobs read them.
 
-A look reads every message from the oldest unfinished job's on: edits keep their ids, so "what is new" would miss them.
+Looks are shared by all workers (:mod:`feed`). An observer asks when one of its own jobs needs a look: another worker
+may have read meanwhile, may be reading, or the turn is ours. A look reads every message from the oldest unfinished
+job's on: edits keep their ids, so "what is new" would miss them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
-from dispatcher.errors import AccountRejected, CallHeld, RateLimited, UpstreamBlocked, UpstreamError
+from dispatcher.errors import (
+    AccountRejected,
+    CallHeld,
+    RateLimited,
+    StoreUnavailable,
+    UpstreamBlocked,
+    UpstreamError,
+)
 from dispatcher.log import get_logger
-from workers.upstream.discord.messages import ChannelMessage, fingerprint
+from dispatcher.loop import cancel_until_done
+from workers.upstream.discord.feed import TURN_MS, Feed, Turn, View, spot_of, trouble_of
+from workers.upstream.discord.messages import ChannelMessage, id_of, parsed
 from workers.upstream.discord.rest import PAGE_MAX, Rest
 from workers.upstream.discord.rhythm import Bounds, next_look_s
 from workers.upstream.discord.watch import Look, Watch
@@ -24,21 +37,49 @@ log = get_logger(__name__)
 _TROUBLE_PAUSE_S = 1.0
 _REFUSED_PAUSE_S = 60.0
 """A refused reading counts as an invalid request, and ten thousand of them block the address."""
+_ASK_AGAIN_S = 0.5
+"""While another reads: should the hint that it is done be lost, or the store be away."""
+_QUESTIONS = 8
+"""How many questions are remembered: of several at the same turn the last alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnTurn:
+    """The last turn that was ours: its number; when we asked for it, and when the reading began (monotonic)."""
+
+    number: int
+    asked_s: float
+    started_s: float
 
 
 class Observer:
-    """Reads one channel with one token while somebody watches."""
+    """Has one channel read with one token while somebody watches."""
 
-    def __init__(self, rest: Rest, *, token: str, channel: str, bounds: Bounds, closed: Callable[[], object]) -> None:
+    def __init__(
+        self, rest: Rest, feed: Feed, *, token: str, channel: str, bounds: Bounds, closed: Callable[[], object]
+    ) -> None:
+        self.spot = spot_of(token, channel)
         self._rest = rest
+        self._feed = feed
         self._token = token
         self._channel = channel
         self._bounds = bounds
         self._closed = closed
         self._watches: set[Watch] = set()
-        self._seen: dict[int, tuple[Any, ...]] = {}
         self._changed = asyncio.Event()
         self._poller: asyncio.Task[None] | None = None
+        self._hinted = 0
+        self._version = 0
+        self._listed = 0
+        self._troubled = 0
+        self._turn = 0
+        self._name = secrets.token_hex(8)
+        self._questions: deque[tuple[int, float]] = deque(maxlen=_QUESTIONS)
+        self._own = _OwnTurn(0, 0.0, 0.0)
+        self._last_s: float | None = None
+        self._not_before_s = 0.0
+        self._fed_until_s = 0.0
+        self._is_list_wanted = False
 
     def enter(self, watch: Watch) -> None:
         """Add a watch; the first starts the poller."""
@@ -56,6 +97,11 @@ class Observer:
             self._poller = None
             self._closed()
 
+    def hear(self, version: int) -> None:
+        """Take a hint: there is news of that version."""
+        self._hinted = version
+        self._changed.set()
+
     async def is_readable(self) -> bool:
         """Whether the channel shows us its messages: without permission Discord lists none, and says nothing.
 
@@ -68,73 +114,170 @@ class Observer:
     async def page_before(self, message_id: int) -> list[ChannelMessage]:
         """Read the page of messages before one, oldest first."""
         page = await self._rest.messages(self._token, self._channel, before=message_id)
-        return parsed(sorted(page, key=_id))
+        return parsed(sorted(page, key=id_of))
 
     def prompts(self) -> dict[int, str]:
         """Prompts of the jobs that watch, by their interaction, as far as both are known."""
         return {watch.remote_id: watch.prompt for watch in self._watches if watch.remote_id is not None}
 
-    async def _poll(self) -> None:
-        last_s: float | None = None
-        not_before_s = 0.0
-        troubles = 0
-        while True:
-            await self._sleep_until_due(last_s, not_before_s)
-            last_s = time.monotonic()
-            try:
-                await self._look(last_s)
-                troubles = 0
-            except UpstreamError as error:
-                troubles += 1
-                pause_s = self._pause_s(error, troubles)
-                not_before_s = time.monotonic() + pause_s
-                log.warning("channel not read", channel_id=self._channel, reason=str(error), pause_s=round(pause_s, 1))
-                if isinstance(error, AccountRejected):
-                    for watch in self._watches:
-                        watch.fail(error)
+    # --- When to ask --------------------------------------------------------------------------------------
 
-    async def _sleep_until_due(self, last_s: float | None, not_before_s: float) -> None:
-        """Sleep until the next look is due; whoever enters or is answered may move that instant."""
+    async def _poll(self) -> None:
+        is_away = False
+        while True:
+            is_due = await self._until_due_or_hinted()
+            if not self._watches:
+                return
+            try:
+                await self._step(is_due=is_due)
+            except StoreUnavailable as error:
+                if not is_away:
+                    log.warning("looks wait for the store", channel_id=self._channel, reason=str(error))
+                is_away = True
+                self._not_before_s = time.monotonic() + _ASK_AGAIN_S
+            else:
+                is_away = False
+
+    async def _until_due_or_hinted(self) -> bool:
+        """Sleep until the next look is due (True), or there is news; who enters or is answered may move it."""
         while True:
             self._changed.clear()
-            unanswered_s = max((w.sent_s for w in self._watches if w.is_unanswered), default=None)
-            youngest_s = max(w.sent_s for w in self._watches)
-            due_s = next_look_s(last_s=last_s, unanswered_s=unanswered_s, youngest_s=youngest_s, bounds=self._bounds)
-            wait_s = max(due_s, not_before_s) - time.monotonic()
-            if wait_s <= 0:
-                return
+            if not self._watches:
+                return False
+            wait_s = max(self._due_s(), self._not_before_s) - time.monotonic()
+            if wait_s <= 0 or self._hinted not in (0, self._version):
+                return wait_s <= 0
             try:
                 async with asyncio.timeout(wait_s):
                     await self._changed.wait()
             except TimeoutError:
-                return
+                return True
 
-    async def _look(self, started_s: float) -> None:
-        watches = tuple(self._watches)
-        window = await self._window(after=min(watch.since_id for watch in watches))
-        seen = {_id(raw): fingerprint(raw) for raw in window}
-        changed = {message_id for message_id, print_ in seen.items() if self._seen.get(message_id) != print_}
-        self._seen = seen
-        new_since = min((watch.since_id for watch in watches if not watch.has_looked), default=None)
-        wanted = (
-            changed if new_since is None else changed | {message_id for message_id in seen if message_id > new_since}
-        )
-        messages = parsed(raw for raw in window if _id(raw) in wanted)
-        present = frozenset(seen)
-        for watch in watches:
-            news = (m for m in messages if m.id > watch.since_id and (m.id in changed or not watch.has_looked))
-            watch.show(Look(started_s, tuple(news), present))
+    def _due_s(self) -> float:
+        jobs = [watch.awaited for watch in self._watches]
+        if self._last_s is None or time.monotonic() >= self._fed_until_s:
+            return next_look_s(last_s=self._last_s, jobs=jobs, bounds=self._bounds)
+        new = [watch.awaited for watch in self._watches if not watch.has_looked]
+        due_s = self._last_s + (self._bounds.min_s if self._is_list_wanted else self._bounds.max_s)
+        return min(due_s, next_look_s(last_s=self._last_s, jobs=new, bounds=self._bounds)) if new else due_s
+
+    # --- What to do then ----------------------------------------------------------------------------------
+
+    async def _step(self, *, is_due: bool) -> None:
+        """Ask what others have read, for the turn too where a look is due; read if it is ours."""
+        self._hinted = 0
+        asked_s = time.monotonic()
+        known = self._version if all(watch.has_looked for watch in self._watches) else 0
+        since = min(watch.since_id for watch in self._watches)
+        name = self._name if is_due else ""
+        view = await self._feed.ask(self.spot, known=known, since=since, name=name, turn=self._turn)
+        self._remember(view.turn, asked_s)
+        if view.verdict == "read":
+            turn = Turn(name=name, known=known, since=view.read_since, prints=view.prints)
+            self._own = _OwnTurn(view.turn, asked_s, time.monotonic())
+            view = await self._read(turn, troubles=view.troubles, since=since)
+            self._name = secrets.token_hex(8)
+        elif view.verdict == "busy":
+            self._not_before_s = time.monotonic() + _ASK_AGAIN_S
+        elif view.verdict == "paused":
+            self._not_before_s = time.monotonic() + view.pause_s
+        self._take(view)
+
+    def _remember(self, turn: int, asked_s: float) -> None:
+        """What is read in a later turn than this began after the question: see ``feed``."""
+        if turn <= self._turn:  # the same still; or less, for the store lost some, and what was known means nothing
+            while self._questions and self._questions[-1][0] >= turn:
+                self._questions.pop()
+        self._questions.append((turn, asked_s))
+        self._turn = turn
+
+    def _asked_before_s(self, turn: int) -> float | None:
+        """The last question before the reading of a turn began; None if there was none."""
+        if turn == self._own.number:
+            return self._own.asked_s
+        return max((asked_s for known, asked_s in self._questions if known < turn), default=None)
+
+    async def _read(self, turn: Turn, *, troubles: int, since: int) -> View:
+        async with self._kept(turn, since=since):
+            try:
+                window = await self._window(after=turn.since)
+            except UpstreamError as error:
+                pause_s = self._pause_s(error, troubles + 1)
+                log.warning("channel not read", channel_id=self._channel, reason=str(error), pause_s=round(pause_s, 1))
+                view = await self._feed.tell_trouble(self.spot, error, turn=turn, pause_s=pause_s)
+                self._not_before_s = time.monotonic() + view.pause_s
+                return view
+            return await self._feed.tell_list(self.spot, window, turn=turn)
+
+    @asynccontextmanager
+    async def _kept(self, turn: Turn, *, since: int) -> AsyncIterator[None]:
+        """Keep the turn, however long the reading takes."""
+
+        async def keep() -> None:
+            while True:
+                await asyncio.sleep(TURN_MS / 3000)
+                try:
+                    await self._feed.ask(self.spot, known=self._version, since=since, name=turn.name, turn=self._turn)
+                except StoreUnavailable:
+                    continue
+
+        keeping = asyncio.create_task(keep(), name=f"turn at {self._channel}")
+        try:
+            yield
+        finally:
+            await cancel_until_done(keeping)
 
     async def _window(self, *, after: int) -> list[dict[str, Any]]:
         """Read all messages after an id, oldest first, page by page."""
         window: list[dict[str, Any]] = []
         while True:
             page = await self._rest.messages(self._token, self._channel, after=after)
-            page.sort(key=_id)
+            page.sort(key=id_of)
             window += page
             if len(page) < PAGE_MAX:
                 return window
-            after = _id(page[-1])
+            after = id_of(page[-1])
+
+    # --- What it means to the jobs ------------------------------------------------------------------------
+
+    def _take(self, view: View) -> None:
+        """Show the watches what is new to them, whoever read it."""
+        now_s = time.monotonic()
+        self._fed_until_s = now_s + view.fed_s
+        self._is_list_wanted = view.wanted >= view.listed
+        if view.troubled != self._troubled:
+            self._troubled = view.troubled
+            self._fail(view)
+        if view.version == self._version:
+            return
+        is_list = view.listed != self._listed
+        if is_list:
+            self._last_s = now_s - view.age_s
+            self._listed = view.listed
+        fresh = {id_of(raw) for version, raw in view.news if version > self._version or view.version < self._version}
+        self._version = view.version
+        if not view.listed:
+            return
+        asked_s = self._asked_before_s(view.listed)
+        started_s = self._own.started_s if view.listed == self._own.number else asked_s
+        messages = parsed(raw for _, raw in view.news)
+        for watch in self._watches:
+            is_new = not watch.has_looked
+            if is_new and (not is_list or asked_s is None or asked_s < watch.entered_s or watch.since_id < view.since):
+                continue  # that list may have begun before the job came, or not reach back to it
+            news = (m for m in messages if m.id > watch.since_id and (is_new or m.id in fresh))
+            watch.show(Look(started_s or 0.0, tuple(news), view.present, is_list))
+
+    def _fail(self, view: View) -> None:
+        """Tell the watches once that the channel may not be read; those that came since wait for the next attempt."""
+        asked_s = self._asked_before_s(view.troubled)
+        if not view.trouble or asked_s is None:
+            return
+        error = trouble_of(view)
+        if isinstance(error, AccountRejected):
+            for watch in self._watches:
+                if watch.entered_s <= asked_s:
+                    watch.fail(error)
 
     def _pause_s(self, error: UpstreamError, troubles: int) -> float:
         match error:
@@ -151,49 +294,10 @@ class Observer:
 
     def _tell_end(self, poller: asyncio.Task[None]) -> None:
         """A poller ends by itself only through a fault of ours: the jobs must hear of it, not wait for ever."""
-        if poller.cancelled():
+        if poller.cancelled() or not self._watches:
             return
         self._poller = None
         self._closed()
         failure = poller.exception() or RuntimeError("the poller ended")
         for watch in self._watches:
             watch.fail(failure)
-
-
-class Observers:
-    """All channels that jobs of this process watch."""
-
-    def __init__(self, rest: Rest, bounds: Bounds) -> None:
-        self._rest = rest
-        self._bounds = bounds
-        self._observers: dict[tuple[str, str], Observer] = {}
-
-    def of(self, token: str, channel: str) -> Observer:
-        """Return the observer of a channel; enter a watch before anything else runs, or it may be gone."""
-        key = (token, channel)
-        if key not in self._observers:
-            self._observers[key] = Observer(
-                self._rest,
-                token=token,
-                channel=channel,
-                bounds=self._bounds,
-                closed=lambda: self._observers.pop(key, None),
-            )
-        return self._observers[key]
-
-
-def parsed(window: Iterable[dict[str, Any]]) -> list[ChannelMessage]:
-    """Read the messages of bots; one in an unknown shape is passed over, by name."""
-    messages = []
-    for raw in window:
-        if not (raw.get("author") or {}).get("bot"):
-            continue
-        try:
-            messages.append(ChannelMessage.model_validate(raw))
-        except ValidationError as error:
-            log.warning("message in an unknown shape", message_id=raw.get("id"), reason=error.errors()[0]["msg"])
-    return messages
-
-
-def _id(raw: dict[str, Any]) -> int:
-    return int(raw["id"])

@@ -12,6 +12,7 @@ from workers.upstream import Ended, Ledger, Outcome, Refused
 from workers.upstream.discord.matching import Expected, plain_result
 from workers.upstream.discord.messages import ChannelMessage
 from workers.upstream.discord.phrases import Phrasebook, Reading
+from workers.upstream.discord.snowflake import born_ms
 from workers.upstream.discord.watch import Look, Watch
 
 log = get_logger(__name__)
@@ -73,6 +74,8 @@ class Pursuit:
         self._is_plain_due = False
         self._plain_prompts: dict[int, str] = {}
         self._plain_read_s = 0.0
+        self.took_ms: int | None = None
+        """How long the bot worked on the job that completed, on Discord's clock."""
 
     async def run(self) -> Outcome:
         """Follow the job to its end, however long that takes: the reaper, not this, knows when it is too long.
@@ -129,7 +132,7 @@ class Pursuit:
 
     async def _absent(self, look: Look) -> Outcome | None:
         """Decide that a submission never started: only on a channel that was read, after its time to answer."""
-        if look.started_s < self._brief.absent_after_s:
+        if not look.is_list or look.started_s < self._brief.absent_after_s:
             return None
         if not look.present and not await self._watch.is_readable():
             if self._watch.is_unanswered:
@@ -188,6 +191,8 @@ class Pursuit:
         if self._own & look.present:
             self._missed = 0
             return None
+        if not look.is_list:
+            return None
         if not look.present and not await self._watch.is_readable():
             return None
         self._missed += 1
@@ -215,6 +220,7 @@ class Pursuit:
             case "busy":
                 return Refused(reason=f"the bot is busy: {reading.words}", cools="said")
             case "completed":
+                self.took_ms = message.told_ms - born_ms(self._remote_id or message.id)
                 return Ended(status="completed", message=message.shown(reading.percent))
             case says:
                 return Ended(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 FIRST_LOOK_AFTER_S = 0.3
@@ -10,6 +11,8 @@ _FIRST_LOOK_APART_S = 0.5
 _ANSWER_APART_S = 1.0
 _SHARE_OF_AGE = 0.1
 """A result is found late by a twentieth of its job's duration on average, by a tenth at worst."""
+_SHARE_OF_SPREAD = 0.1
+"""Where durations are known: a tenth of the time within which most end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,23 +23,59 @@ class Bounds:
     max_s: float
 
 
-def next_look_s(*, last_s: float | None, unanswered_s: float | None, youngest_s: float, bounds: Bounds) -> float:
-    """Say when the next look at a channel is due.
+@dataclass(frozen=True, slots=True)
+class Took:
+    """How long jobs of a kind took lately, in seconds: one in ten was done by ``early_s``, nine by ``late_s``."""
+
+    early_s: float
+    late_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """One job that waits for a look.
+
+    Args:
+        sent_s: when it was sent.
+        is_unanswered: whether its first message is still to come.
+        took: how long such jobs take; None where nobody knows.
+    """
+
+    sent_s: float
+    is_unanswered: bool
+    took: Took | None = None
+
+
+def next_look_s(*, last_s: float | None, jobs: Iterable[Awaited], bounds: Bounds) -> float:
+    """Say when the next look at a channel is due: when the first of its jobs needs it.
+
+    While an answer is awaited, the floor is at most 1 s, once 0.5 s. After it a job is looked at when the first of its
+    kind end, then by a tenth of the time within which most of them end; where nobody knows, by a tenth of its age.
 
     Args:
         last_s: when the last look began; None before the first.
-        unanswered_s: when the youngest submission was sent that has no message yet; None where all have one.
-        youngest_s: when the youngest unfinished job was sent.
-        bounds: the floor and ceiling; while an answer is awaited, the floor is at most 1 s, once 0.5 s.
+        jobs: all that wait; at least one.
+        bounds: the floor and ceiling.
     """
-    if unanswered_s is not None:
-        first_s = unanswered_s + FIRST_LOOK_AFTER_S
+    return min(_due_s(last_s, job, bounds) for job in jobs)
+
+
+def _due_s(last_s: float | None, job: Awaited, bounds: Bounds) -> float:
+    if job.is_unanswered:
+        first_s = job.sent_s + FIRST_LOOK_AFTER_S
         if last_s is None:
             return first_s
         if last_s < first_s:
             return max(first_s, last_s + min(bounds.min_s, _FIRST_LOOK_APART_S))
         return last_s + min(bounds.min_s, _ANSWER_APART_S)
     if last_s is None:
-        return youngest_s
-    pause_s = (last_s - youngest_s) * _SHARE_OF_AGE
-    return last_s + max(bounds.min_s, min(pause_s, bounds.max_s))
+        return job.sent_s
+    return last_s + max(bounds.min_s, min(_pause_s(last_s - job.sent_s, job.took), bounds.max_s))
+
+
+def _pause_s(age_s: float, took: Took | None) -> float:
+    if took is None:
+        return age_s * _SHARE_OF_AGE
+    if age_s < took.early_s:
+        return took.early_s - age_s
+    return max(took.late_s - took.early_s, age_s - took.late_s) * _SHARE_OF_SPREAD

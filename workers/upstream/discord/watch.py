@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Protocol, Self
 
 from workers.upstream.discord.messages import ChannelMessage
+from workers.upstream.discord.rhythm import Awaited, Took
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,14 +16,17 @@ class Look:
     """What one reading of a channel showed a watch.
 
     Args:
-        started_s: monotonic instant at which it began.
+        started_s: monotonic instant at which the list began, or a moment before it began.
         messages: the bots' messages that are new or edited since the watch's last look, oldest first.
         present: ids of all messages listed since the oldest unfinished job's.
+        is_list: whether a list was read since the last look; else events brought the messages, and the instant and the
+            ids are the last list's: nothing new is known to be missing.
     """
 
     started_s: float
     messages: tuple[ChannelMessage, ...]
     present: frozenset[int]
+    is_list: bool = True
 
 
 class Channel(Protocol):
@@ -54,25 +59,39 @@ class Watch:
     Args:
         channel: whose looks it sees.
         since_id: no message up to this id matters to the job.
-        sent_s: the monotonic instant at which the job was sent, or taken over.
+        sent_s: the monotonic instant at which the job was sent.
         is_unanswered: whether its first message is still to come.
         prompt: what the user wrote, normalised.
+        took: how long such jobs take.
     """
 
-    def __init__(self, channel: Channel, *, since_id: int, sent_s: float, is_unanswered: bool, prompt: str) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        since_id: int,
+        sent_s: float,
+        is_unanswered: bool,
+        prompt: str,
+        took: Took | None = None,
+    ) -> None:
         self.since_id = since_id
         self.sent_s = sent_s
         self.is_unanswered = is_unanswered
         self.prompt = prompt
         self.remote_id: int | None = None
+        self.took = took
+        self.entered_s = 0.0
         self.has_looked = False
         self._channel = channel
         self._arrived = asyncio.Event()
         self._messages: dict[int, ChannelMessage] = {}
         self._latest: Look | None = None
+        self._is_list = False
         self._failure: BaseException | None = None
 
     def __enter__(self) -> Self:
+        self.entered_s = time.monotonic()
         self._channel.enter(self)
         return self
 
@@ -94,13 +113,21 @@ class Watch:
             raise RuntimeError("a look arrived that shows nothing")
         messages, self._messages = self._messages, {}
         ordered = tuple(messages[message_id] for message_id in sorted(messages))
-        return Look(self._latest.started_s, ordered, self._latest.present)
+        is_list, self._is_list = self._is_list, False
+        return Look(self._latest.started_s, ordered, self._latest.present, is_list)
 
     def answered(self, *, remote_id: int, message_id: int) -> None:
         """Say that the job's first message is known: nothing older matters to it any more."""
         self.remote_id = remote_id
         self.is_unanswered = False
         self.since_id = message_id - 1
+
+    @property
+    def awaited(self) -> Awaited:
+        """What the job waits for, to the rhythm of the looks."""
+        if self.has_looked or self.is_unanswered:
+            return Awaited(self.sent_s, self.is_unanswered, self.took)
+        return Awaited(self.entered_s, is_unanswered=False)  # whoever saw nothing yet needs a look, not its result
 
     async def is_readable(self) -> bool:
         """Whether an empty look means that there is nothing, rather than that we may not read."""
@@ -118,6 +145,7 @@ class Watch:
         """Take a look in; the poller calls this."""
         self.has_looked = True
         self._latest = look
+        self._is_list = self._is_list or look.is_list
         self._messages |= {message.id: message for message in look.messages}
         self._arrived.set()
 
