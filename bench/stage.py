@@ -120,7 +120,8 @@ class Stage:
 
     def beside(self, folder: Path, settings: Mapping[str, Any]) -> Stage:
         """Another fleet on the same server, simulator and keys, in another namespace: its roles log to ``folder``."""
-        shared = self.settings.model_dump(include={"redis_url", "discord_api_url", "secret_keys", "min_interval_ms"})
+        names = {"redis_url", "discord_api_url", "discord_upload_hosts", "secret_keys", "min_interval_ms"}
+        shared = self.settings.model_dump(include=names)
         shared["secret_keys"] = shared["secret_keys"].get_secret_value()
         given = {**shared, **settings, "state_dir": str(folder)}
         return _dressed(given, simulator_url=self.simulator_url, folder=folder, code=self.code)
@@ -145,7 +146,8 @@ def stage(
     key = base64.b64encode(secrets.token_bytes(32)).decode()
     given = {"min_interval_ms": 0, **(settings or {}), "secret_keys": f"k1:{key}", "state_dir": str(folder)}
     with nullcontext(redis_url) if redis_url else _server(folder) as url, running() as simulator_url:
-        given |= {"redis_url": url, "discord_api_url": f"{simulator_url}/api/v9"}
+        played = {"discord_api_url": f"{simulator_url}/api/v9", "discord_upload_hosts": [simulator_url]}
+        given |= {"redis_url": url, **played}
         built = _dressed(given, simulator_url=simulator_url, folder=folder, code=code)
         try:
             yield built

@@ -29,8 +29,8 @@ from dispatcher.embedded import EmbeddedStore
 from dispatcher.handoff import QUEUE, DeliveryId
 from dispatcher.jobs import Jobs
 from dispatcher.leases import Assignment
-from dispatcher.models import Create
 from dispatcher.options import Options
+from dispatcher.requests import Create
 from dispatcher.secrets import SecretKeys, load_or_create_key
 from dispatcher.settings import Settings
 from dispatcher.slots import Slots

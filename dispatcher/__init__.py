@@ -26,21 +26,25 @@ if TYPE_CHECKING:
         LeasingClosed,
         RequestInvalid,
         SettingsError,
+        StorageUnavailable,
         StoreReplyError,
         StoreUnavailable,
         UpstreamError,
         UpstreamUnavailable,
         WaitTimeout,
     )
-    from dispatcher.models import Attachment, Create, CreateSingle, Job
+    from dispatcher.models import Attachment, Job
+    from dispatcher.requests import Animate, Button, Create, CreateSingle, MemeFace
 
 __all__ = [
     "AccountConflict",
     "AccountError",
     "AccountNotFound",
     "AccountUnavailable",
+    "Animate",
     "AsyncClient",
     "Attachment",
+    "Button",
     "Client",
     "Create",
     "CreateSingle",
@@ -51,8 +55,10 @@ __all__ = [
     "JobNotFound",
     "JobStateError",
     "LeasingClosed",
+    "MemeFace",
     "RequestInvalid",
     "SettingsError",
+    "StorageUnavailable",
     "StoreReplyError",
     "StoreUnavailable",
     "UpstreamError",
@@ -63,7 +69,8 @@ __all__ = [
 _HOMES = {
     "AsyncClient": "dispatcher.async_client",
     "Client": "dispatcher.client",
-    **dict.fromkeys(("Attachment", "Create", "CreateSingle", "Job"), "dispatcher.models"),
+    **dict.fromkeys(("Attachment", "Job"), "dispatcher.models"),
+    **dict.fromkeys(("Animate", "Button", "Create", "CreateSingle", "MemeFace"), "dispatcher.requests"),
 }
 
 if not TYPE_CHECKING:  # mypy would take any name for ours

@@ -8,12 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from dispatcher.connected import Connected, Patience, pause_s
+from dispatcher.connected import Connected, Patience, Wanted, parents_of, pause_s
 from dispatcher.connection import Call, open_async_store
 from dispatcher.errors import JobNotFound, LeasingClosed
-from dispatcher.models import Job, Request, short_id
-from dispatcher.options import check_list
+from dispatcher.models import Job, short_id
+from dispatcher.options import Options, check_list
 from dispatcher.plan import carry_out_async
+from dispatcher.requests import Request
 
 
 class AsyncClient(Connected):
@@ -44,8 +45,8 @@ class AsyncClient(Connected):
         reply_ref: str | None = None,
     ) -> Job:
         """Accept a job; see :meth:`Client.enqueue`."""
-        call = self._submit(
-            request,
+        options = Options(
+            user=self.user,
             idempotency_key=idempotency_key,
             priority=priority,
             channel=channel,
@@ -53,11 +54,11 @@ class AsyncClient(Connected):
             reply_url=reply_url,
             reply_ref=reply_ref,
         )
-        return (await self._accepted([call]))[0]
+        return (await self._accepted([(request, options)]))[0]
 
     async def enqueue_many(self, requests: Iterable[Request], **common: Any) -> list[Job]:
         """Accept many jobs in one round trip; see :meth:`Client.enqueue_many`."""
-        return await self._accepted(self._submit_many(requests, common))
+        return await self._accepted(self._wanted(requests, common))
 
     async def get(self, job_id: str) -> Job:
         """Read a job; see :meth:`Client.get`."""
@@ -83,7 +84,7 @@ class AsyncClient(Connected):
     async def retry(self, job_id: str) -> Job:
         """Enqueue an ended job's request again, as a new job; see :meth:`dispatcher.Client.retry`."""
         request, options = await self._store.do(self._jobs.again(job_id, user=self.user))
-        (job,) = await self._accepted([self._jobs.submit(request, options)])
+        (job,) = await self._accepted([(request, options)])
         return await self.retry(job.id) if job.is_final else job
 
     async def wait(self, job_id: str, timeout_s: float | None = None) -> Job:
@@ -118,9 +119,14 @@ class AsyncClient(Connected):
                 except TimeoutError:
                     stale = list(waiting)
 
-    async def _accepted(self, calls: list[Call[Job]]) -> list[Job]:
+    async def _accepted(self, wanted: list[Wanted]) -> list[Job]:
+        calls: list[Call[Job]] = []
         while True:
             try:
+                if not calls:
+                    parents = parents_of(wanted)
+                    calls = self._submissions(wanted, dict(zip(parents, await self._known(parents), strict=True)))
+                    await asyncio.to_thread(self._keep_files, wanted)
                 return await self._store.do_many(calls)
             except LeasingClosed as closed:
                 await asyncio.sleep(pause_s(closed))

@@ -12,12 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from dispatcher.connected import Connected, Patience, pause_s
+from dispatcher.connected import Connected, Patience, Wanted, parents_of, pause_s
 from dispatcher.connection import Call, open_store
 from dispatcher.errors import JobNotFound, LeasingClosed
-from dispatcher.models import Job, Request, short_id
-from dispatcher.options import check_list
+from dispatcher.models import Job, short_id
+from dispatcher.options import Options, check_list
 from dispatcher.plan import carry_out
+from dispatcher.requests import Request
 
 
 class Client(Connected):
@@ -78,11 +79,13 @@ class Client(Connected):
         Raises:
             AccountNotFound: no account is registered for ``channel``.
             DuplicateJob: the key was used with another request.
+            JobNotFound: the job whose button is pressed is unknown to this user, or its record has expired.
             RequestInvalid: the request or an option is not acceptable; nothing was stored.
+            StorageUnavailable: a file of the request cannot be kept; no job was accepted.
             StoreUnavailable: nothing was stored, or the answer was lost: repeat it with an ``idempotency_key``.
         """
-        call = self._submit(
-            request,
+        options = Options(
+            user=self.user,
             idempotency_key=idempotency_key,
             priority=priority,
             channel=channel,
@@ -90,14 +93,14 @@ class Client(Connected):
             reply_url=reply_url,
             reply_ref=reply_ref,
         )
-        return self._accepted([call])[0]
+        return self._accepted([(request, options)])[0]
 
     def enqueue_many(self, requests: Iterable[Request], **common: Any) -> list[Job]:
         """Accept many jobs in one round trip, order kept; ``common`` are ``enqueue``'s options, for all of them.
 
         All are validated before anything is stored.
         """
-        return self._accepted(self._submit_many(requests, common))
+        return self._accepted(self._wanted(requests, common))
 
     def get(self, job_id: str) -> Job:
         """Read a job by either form of its id.
@@ -147,7 +150,7 @@ class Client(Connected):
             JobStateError: the job has not ended.
         """
         request, options = self._store.do(self._jobs.again(job_id, user=self.user))
-        (job,) = self._accepted([self._jobs.submit(request, options)])
+        (job,) = self._accepted([(request, options)])
         return self.retry(job.id) if job.is_final else job
 
     def wait(self, job_id: str, timeout_s: float | None = None) -> Job:
@@ -188,10 +191,15 @@ class Client(Connected):
                 except queue.Empty:
                     stale = list(waiting)
 
-    def _accepted(self, calls: list[Call[Job]]) -> list[Job]:
+    def _accepted(self, wanted: list[Wanted]) -> list[Job]:
         """Submit; a key that the store may have lost is asked for again until it has learned."""
+        calls: list[Call[Job]] = []
         while True:
             try:
+                if not calls:
+                    parents = parents_of(wanted)
+                    calls = self._submissions(wanted, dict(zip(parents, self._known(parents), strict=True)))
+                    self._keep_files(wanted)
                 return self._store.do_many(calls)
             except LeasingClosed as closed:
                 time.sleep(pause_s(closed))

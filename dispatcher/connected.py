@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -14,9 +14,20 @@ from dispatcher.connection import Call
 from dispatcher.errors import JobNotFound, LeasingClosed, RequestInvalid, StoreUnavailable, WaitTimeout
 from dispatcher.jobs import Jobs
 from dispatcher.learning import Learning
-from dispatcher.models import Job, Request
+from dispatcher.models import Job
 from dispatcher.options import Options, check_timeout, check_user
+from dispatcher.presses import pressed
+from dispatcher.requests import Button, Request
 from dispatcher.settings import Settings, load_settings
+
+Wanted = tuple[Request, Options]
+"""A request, and how it is to be accepted."""
+
+
+def parents_of(wanted: Sequence[Wanted]) -> list[str]:
+    """Return the ids of the jobs whose buttons are pressed, as the requests name them."""
+    ids = (request.jobid for request, _ in wanted if isinstance(request, Button))
+    return list(dict.fromkeys(ids))
 
 
 def _settings(redis_url: str | None, namespace: str | None, state_dir: str | Path | None) -> Settings:
@@ -79,13 +90,35 @@ class Connected:
         """Open the connections of this kind of client. The URL is not kept here: it may hold a password."""
         raise NotImplementedError
 
-    def _submit(self, request: Request, **options: Any) -> Call[Job]:
-        return self._jobs.submit(request, Options(user=self.user, **options))
+    def _wanted(self, requests: Iterable[Request], common: dict[str, Any]) -> list[Wanted]:
+        """One request with its options each; a key for the whole batch becomes one key each."""
+        listed = list(requests)
+        return list(zip(listed, _many_options(listed, self.user, common), strict=True))
 
-    def _submit_many(self, requests: Iterable[Request], common: dict[str, Any]) -> list[Call[Job]]:
-        wanted = list(requests)
-        options = _many_options(wanted, self.user, common)
-        return [self._jobs.submit(request, option) for request, option in zip(wanted, options, strict=True)]
+    def _submissions(self, wanted: Sequence[Wanted], parents: Mapping[str, Job]) -> list[Call[Job]]:
+        """Check all that is wanted, and describe how it is accepted; ``parents`` by ids as requests name them."""
+        return [self._submission(request, options, parents) for request, options in wanted]
+
+    def _submission(self, request: Request, options: Options, parents: Mapping[str, Job]) -> Call[Job]:
+        if not isinstance(request, Button):
+            return self._jobs.submit(request, options)
+        request, options, parent = pressed(request, options, parents[request.jobid])
+        return self._jobs.submit(request, options, parent=parent)
+
+    def _keep_files(self, wanted: Sequence[Wanted]) -> None:
+        """Put files into the storage; blocks. One whose job is then not accepted is removed after ``jobs_keep_days``.
+
+        Raises:
+            StorageUnavailable: one cannot be put there.
+        """
+        uploads = [upload for request, _ in wanted for upload in request.uploads().values()]
+        if not uploads:
+            return
+        from dispatcher.storage import Storage  # noqa: PLC0415 (only needed with files)
+
+        storage = Storage(self.settings.storage)
+        for upload in uploads:
+            storage.keep(upload)
 
     def _page(self, rank: int | None, before: str | datetime | None, limit: int, status: str | None) -> Call[list[str]]:
         """One page of a list: after a job's rank, before an instant, or from the top."""

@@ -34,6 +34,8 @@ Each class builds its message from its fields; the message says what happened, w
     │   ├── CallbackRefused
     │   └── SecretError         a sealed secret cannot be opened with the configured keys
     ├── StoreUnavailable        Redis does not answer, or must not be used as it is configured
+    ├── StorageUnavailable      files cannot be kept or read where ``storage_url`` says
+    │   └── FileAbsent          a file is not in the storage: never put there, or removed
     ├── StoreReplyError         a script answered what this version does not understand
     │   └── RecordUnreadable    a job's record is not as this version writes it
     ├── InUse                   another process holds the port or the state directory
@@ -276,6 +278,18 @@ class SecretError(AccessError):
 
 class StoreUnavailable(DispatcherError):
     """Redis does not answer, or must not be used as it is configured."""
+
+
+class StorageUnavailable(DispatcherError):
+    """Files cannot be kept, or read, where ``storage_url`` says."""
+
+    def __init__(self, url: str, why: str) -> None:
+        self.url = url
+        super().__init__(f"The storage {url} cannot be used: {why}; see the setting storage_url.")
+
+
+class FileAbsent(StorageUnavailable):
+    """A file is not in the storage."""
 
 
 class StoreReplyError(DispatcherError):

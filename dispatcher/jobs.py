@@ -18,9 +18,10 @@ from dispatcher.errors import (
     StoreReplyError,
 )
 from dispatcher.keys import Keys, pool_of
-from dispatcher.models import REQUESTS, Job, Request, new_job_id, short_id
+from dispatcher.models import Job, Parent, new_job_id, short_id
 from dispatcher.options import Options, check_request
 from dispatcher.replies import entropy, hash_of, table
+from dispatcher.requests import REQUESTS, Request
 from dispatcher.settings import Settings
 
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
@@ -34,11 +35,16 @@ class Jobs:
         self.keys = Keys(settings.namespace)
         self.keep_s = int(settings.jobs_keep_days * 86_400)
 
-    def submit(self, request: Request, options: Options) -> Call[Job]:
+    def submit(self, request: Request, options: Options, *, parent: Parent | None = None) -> Call[Job]:
         """Accept a job; it is leased a slot in the same step if one is free.
 
+        Args:
+            request: what to make; its files are in the storage by the time the call is made.
+            options: how it is accepted.
+            parent: of a pressed button, what the job keeps of the one below whose result it stands.
+
         Raises:
-            RequestInvalid: ``request`` is none of the kinds of request.
+            RequestInvalid: ``request`` is none of the kinds of request, or a file of it is too large.
 
         Raises (when the reply is read):
             AccountNotFound: ``options.channel`` is no account of this user.
@@ -46,7 +52,7 @@ class Jobs:
             NoFreeSlot: mode ``refuse``, and no account can take it now; nothing is stored.
             LeasingClosed: mode ``refuse``, and the store is learning; nothing is stored.
         """
-        check_request(request)
+        check_request(request, upload_max_bytes=self.settings.upload_max_bytes)
         pool = pool_of(options.user, request.upstream)
         body = request.model_dump_json(exclude_none=True)
         digest = hashlib.sha256(f"{request.kind}\n{options.channel or ''}\n{body}".encode()).hexdigest()
@@ -72,6 +78,7 @@ class Jobs:
         args += ["reply_url", options.reply_url] if options.reply_url else []
         args += ["reply_ref", options.reply_ref] if options.reply_ref else []
         args += ["retry_of", options.retry_of] if options.retry_of else []
+        args += ["parent", parent.model_dump_json()] if parent else []
 
         def read(reply: Any) -> Job:
             match reply:

@@ -1,4 +1,4 @@
-"""What enters and leaves: requests, jobs and accounts, as frozen models.
+"""What leaves: jobs and accounts, as frozen models. What enters is in ``requests.py``.
 
 Field names are the HTTP contract's (``docs/http-api.md``), also in Python, so that a job reads the same everywhere.
 """
@@ -9,24 +9,15 @@ import json
 import re
 import secrets
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dispatcher.errors import RecordUnreadable, RequestInvalid
+from dispatcher.errors import RecordUnreadable
+from dispatcher.requests import Kind
 
 Status = Literal["created", "started", "progress", "completed", "failed", "moderated", "cancelled"]
 FINAL: frozenset[str] = frozenset({"completed", "failed", "moderated", "cancelled"})
-Kind = Literal["create", "create_single", "animate", "meme_face", "button"]
-UpstreamName = Literal["discord", "platform"]
-
-PROMPT_CHARACTERS = 512
-MAX_JOBS = 10
-SEED_MAX = 2_147_483_647
-STYLES = ("Realistic", "Anime", "3D Animation")
-ASPECT_RATIOS = ("16:9", "9:16", "1:1", "4:3", "3:4")
-
 _ID_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _ID = re.compile(r"\d{17}[A-Z2-7]{6}")
 _WIRE_ID = re.compile(r"job:(\d{17}[A-Z2-7]{6})-user:(\d+)-channel:(\S+)-bot:(pixverse|platform)")
@@ -47,95 +38,6 @@ def short_id(job_id: str) -> str:
     """
     wire = _WIRE_ID.fullmatch(job_id)
     return wire[1] if wire else job_id.encode(errors="replace").decode()  # a lone surrogate could not even be sent
-
-
-def _one_of(*allowed: str) -> Any:
-    def check(value: str) -> str:
-        if value not in allowed:
-            raise ValueError(f"one of {', '.join(allowed)}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _absent_if_empty(value: Any) -> Any:
-    """Clients of the contract send every field, empty where it has no value."""
-    return None if value == "" else value
-
-
-Prompt = Annotated[str, Field(min_length=1, max_length=PROMPT_CHARACTERS)]
-OptionalPrompt = Annotated[
-    Annotated[str, Field(max_length=PROMPT_CHARACTERS)] | None, BeforeValidator(_absent_if_empty)
-]
-Style = Annotated[str, Field(min_length=1), _one_of(*STYLES)]
-AspectRatio = Annotated[Literal["16:9", "9:16", "1:1", "4:3", "3:4"] | None, BeforeValidator(_absent_if_empty)]
-Seed = Annotated[Annotated[int, Field(ge=0, le=SEED_MAX)] | None, BeforeValidator(_absent_if_empty)]
-
-
-def _told(problem: ErrorDetails, title: str) -> RequestInvalid:
-    """Say one validation problem in the contract's words."""
-    field = str(problem["loc"][0]) if problem["loc"] else title
-    match problem["type"]:
-        case "missing" | "string_too_short":
-            return RequestInvalid(field, f"Required param {field} is missing or empty")
-        case "string_too_long":
-            return RequestInvalid(field, f"{field} is too long")
-        case "extra_forbidden":
-            return RequestInvalid(field, f"{title} has no field {field}")
-        case _ if problem["input"] in (None, ""):
-            return RequestInvalid(field, f"Required param {field} is missing or empty")
-        case _:
-            return RequestInvalid(field, f"Param {field} value {problem['input']!s:.80} is not supported")
-
-
-class Request(BaseModel):
-    """What every request has; ``maxJobs`` lowers the account's limit for this job alone.
-
-    Raises:
-        RequestInvalid: a field is missing or not acceptable; ``field`` names it.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: ClassVar[Kind]
-    upstream: ClassVar[UpstreamName] = "discord"
-
-    maxJobs: Annotated[Annotated[int, Field(ge=1, le=MAX_JOBS)] | None, BeforeValidator(_absent_if_empty)] = None
-
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise _told(error.errors()[0], type(self).__name__) from None
-
-
-class Create(Request):
-    """Four videos from a text.
-
-    Source: contract §3.1.
-    """
-
-    kind: ClassVar[Kind] = "create"
-
-    prompt: Prompt
-    style: Style
-    negative_prompt: OptionalPrompt = None
-    aspect_ratio: AspectRatio = None
-    character: Annotated[str | None, BeforeValidator(_absent_if_empty)] = None
-
-
-class CreateSingle(Create):
-    """One video from a text.
-
-    Source: contract §3.2.
-    """
-
-    kind: ClassVar[Kind] = "create_single"
-
-    seed_value: Seed = None
-
-
-REQUESTS: dict[str, type[Request]] = {model.kind: model for model in (Create, CreateSingle)}
 
 
 class _Outside(BaseModel):
@@ -169,6 +71,27 @@ class Message(_Outside):
     progress_percent: int | None = None
 
 
+class FileShown(_Outside):
+    """A file that the caller gave, as the job shows it; ``size`` in bytes."""
+
+    size: int
+    type: str
+
+
+class Parent(_Outside):
+    """The job below whose result a button was pressed, as it stood then.
+
+    ``command`` and ``prompt`` are those of the command that the row of buttons began with: the bot repeats them.
+    ``files`` are the ids of the result's attachments.
+    """
+
+    jobid: str
+    messageId: str
+    command: Kind
+    prompt: str | None = None
+    files: tuple[str, ...] = ()
+
+
 def _instant(milliseconds: str | None) -> datetime | None:
     return datetime.fromtimestamp(int(milliseconds) / 1000, UTC) if milliseconds else None
 
@@ -190,6 +113,11 @@ class Job(BaseModel):
     finished: datetime | None = None
     request: dict[str, Any]
     prompt: str | None = None
+    image: FileShown | None = None
+    face: FileShown | None = None
+    button: str | None = None
+    parentJobId: str | None = None
+    parent: Parent | None = None
     priority: int = 0
     channel: str | None = None
     server: str | None = None
@@ -237,6 +165,7 @@ class Job(BaseModel):
         request = json.loads(record["request"])
         message = Message.model_validate_json(record["message"]) if record.get("message") else None
         shown = message.model_dump() if message else {}
+        parent = Parent.model_validate_json(record["parent"]) if record.get("parent") else None
         upstream = record["pool"].partition(":")[2]
         return cls(
             id=record["id"],
@@ -251,6 +180,11 @@ class Job(BaseModel):
             finished=_instant(record.get("finished_ms")),
             request=request,
             prompt=request.get("prompt"),
+            image=request.get("image"),
+            face=request.get("face"),
+            button=request.get("button"),
+            parentJobId=parent.jobid if parent else None,
+            parent=parent,
             priority=int(record["priority"]),
             channel=record.get("channel") or None,
             server=record.get("server") or None,

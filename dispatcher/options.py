@@ -12,7 +12,9 @@ from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from dispatcher.errors import RequestInvalid
-from dispatcher.models import REQUESTS, Request, Status
+from dispatcher.models import Status
+from dispatcher.requests import REQUESTS, Request
+from dispatcher.uploads import too_large
 
 USER_MAX = 2**53 - 1
 """The largest whole number that Lua and JSON keep exactly."""
@@ -68,15 +70,18 @@ def check_user(user: Any) -> None:
     _check_integer("user", user, at_least=1, at_most=USER_MAX)
 
 
-def check_request(request: Any) -> None:
-    """Refuse what names no work.
+def check_request(request: Any, *, upload_max_bytes: int) -> None:
+    """Refuse what names no work, or too large a file.
 
     Raises:
-        RequestInvalid: it is none of the kinds of request.
+        RequestInvalid: it is none of the kinds of request, or a file of it is larger than that.
     """
-    if not isinstance(request, tuple(REQUESTS.values())):
+    if not isinstance(request, Request) or type(request) not in REQUESTS.values():
         noun = "Request alone" if type(request) is Request else type(request).__name__
         raise RequestInvalid("request", f"{noun} is not a request such as Create or CreateSingle")
+    for field, upload in request.uploads().items():
+        if upload.size > upload_max_bytes:
+            raise too_large(field, upload_max_bytes)
 
 
 def check_list(*, status: Any, limit: Any, before: Any) -> None:

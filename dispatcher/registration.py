@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from dispatcher.errors import RequestInvalid
-from dispatcher.models import MAX_JOBS
+from dispatcher.requests import MAX_JOBS
 from dispatcher.secrets import MASKED, mask
 
 SHOWN_CHARACTERS = 40

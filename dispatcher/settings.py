@@ -21,6 +21,9 @@ from pydantic_settings import SettingsError as SourceError
 
 from dispatcher.errors import SettingsError
 
+STORAGES = ("file", "s3", "gs", "az", "abfs", "abfss")
+READ_MAX_BYTES = 64 * 1024 * 1024
+"""No larger file is ever read into memory."""
 SECONDS_MAX = 366 * 86_400
 KEEP_DAYS_MAX = 36_500
 
@@ -56,6 +59,7 @@ class Settings(BaseSettings):
     namespace: str = "{pxd}"
     state_dir: Path = Field(default_factory=default_state_dir)
     secret_keys: SecretStr | None = None
+    storage_url: str | None = None
 
     # Upstreams
     discord_api_url: str = "https://discord.com/api/v9"
@@ -68,7 +72,13 @@ class Settings(BaseSettings):
         "meme_face": "meme_face",
     }
     discord_options: dict[str, str] = {}
+    discord_upload_hosts: list[str] = ["discord-attachments-uploads-prd.storage.googleapis.com"]
+    upload_max_bytes: Annotated[int, Field(gt=0, le=READ_MAX_BYTES)] = 10_485_760
     discord_prompt_pattern: str = r"prompt:\s*(?P<prompt>.*)\s+style:"
+    discord_prompt_patterns: dict[str, str] = {
+        "animate": r"prompt:(?P<prompt>.*?)(?:\s+(?:seed|motion|hd): \S+)*\s*\)(?=\s*(?:$|[(A-Z]))",
+        "meme_face": r"prompt:\s*(?P<prompt>.*)\s+aspect-ratio:",
+    }
     discord_progress_pattern: str = r"(\d{1,3})\s?%"
     discord_moderated_pattern: str = (
         r"(?i)moderation|sensitive content|inappropriate|nsfw|content policy|violat\w+ .{0,40}(policy|guidelines|terms)"
@@ -124,6 +134,38 @@ class Settings(BaseSettings):
         except re.error as error:
             raise ValueError(f"is no regular expression: {error}") from error
         return value
+
+    @field_validator("discord_prompt_patterns")
+    @classmethod
+    def _are_patterns(cls, values: dict[str, str]) -> dict[str, str]:
+        return {kind: cls._is_pattern(value) for kind, value in values.items()}
+
+    @field_validator("discord_upload_hosts")
+    @classmethod
+    def _are_hosts(cls, values: list[str]) -> list[str]:
+        """Refuse what no address could ever be equal to: a path, a port without a scheme."""
+        for value in values:
+            scheme, _, host = value.rpartition("://")
+            if (
+                scheme not in ("", "http", "https")
+                or not host
+                or set(host) & set("/?#@\\ ")
+                or (":" in host and not scheme)
+            ):
+                raise ValueError("is a list of host names, or of origins such as http://127.0.0.1:9080")
+        return values
+
+    @field_validator("storage_url")
+    @classmethod
+    def _is_storage_url(cls, value: str | None) -> str | None:
+        if value and urlsplit(value).scheme not in STORAGES:
+            raise ValueError(f"must begin with one of {', '.join(f'{scheme}://' for scheme in STORAGES)}")
+        return value or None
+
+    @property
+    def storage(self) -> str:
+        """Where files are kept: ``storage_url``, else a folder of the state directory."""
+        return self.storage_url or (self.state_dir.absolute() / "results").as_uri()
 
     @field_validator("redis_url")
     @classmethod

@@ -20,9 +20,10 @@ from dispatcher.cli.place import AsJson, Place, User, placed
 from dispatcher.cli.screen import say, show_fields, show_json, show_table
 from dispatcher.connection import Store, open_async_store
 from dispatcher.errors import CheckTimeout, SettingsError
-from dispatcher.models import MAX_JOBS, Account
+from dispatcher.models import Account
 from dispatcher.plan import carry_out
 from dispatcher.registration import Registration
+from dispatcher.requests import MAX_JOBS
 from dispatcher.secrets import keys_for
 from dispatcher.settings import Settings
 

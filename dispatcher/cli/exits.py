@@ -21,6 +21,7 @@ EXIT_CODES: tuple[tuple[type[errors.DispatcherError], int], ...] = (
     (errors.WaitTimeout, WAITED_TOO_LONG),
     (errors.CheckTimeout, WAITED_TOO_LONG),
     (errors.StoreUnavailable, STORE_UNREACHABLE),
+    (errors.StorageUnavailable, STORE_UNREACHABLE),
     (errors.StoreReplyError, STORE_UNREACHABLE),
     (errors.InUse, REFUSED),
     (errors.JobError, REFUSED),

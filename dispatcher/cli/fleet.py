@@ -137,8 +137,8 @@ class Fleet:
         if self._simulator_url:
             port = self._simulator_url.rpartition(":")[2]
             self.simulator.command = [*line, port]
-            api = f"{self._simulator_url}/api/v9"
-            self.settings = self.settings.model_copy(update={"discord_api_url": api})
+            played = {"discord_api_url": f"{self._simulator_url}/api/v9", "discord_upload_hosts": [self._simulator_url]}
+            self.settings = self.settings.model_copy(update=played)
 
     def _simulator_is_ready(self, announcement: dict[str, Any]) -> None:
         self._simulator_url = str(announcement["url"])
@@ -185,6 +185,7 @@ class Fleet:
             environment["DISPATCHER_SECRET_KEYS"] = self.settings.secret_keys.get_secret_value()
         if self._simulator_url is not None:
             environment["DISPATCHER_DISCORD_API_URL"] = self.settings.discord_api_url
+            environment["DISPATCHER_DISCORD_UPLOAD_HOSTS"] = json.dumps(self.settings.discord_upload_hosts)
             environment[ENDPOINT_VARIABLE] = self._simulator_url
         return environment
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -12,9 +12,10 @@ from dispatcher.cli.exits import NOT_COMPLETED
 from dispatcher.cli.place import AsJson, Place, User, placed
 from dispatcher.cli.screen import say, show_fields, show_json, show_table
 from dispatcher.explanation import Explainer
-from dispatcher.models import ASPECT_RATIOS, STYLES, Create, CreateSingle, Job, Request, Status
+from dispatcher.models import Job, Status
 from dispatcher.options import LIST_MAX
 from dispatcher.plan import carry_out
+from dispatcher.requests import ASPECT_RATIOS, REQUESTS, STYLES, Create, Kind
 
 PROMPT_SHOWN = 48
 
@@ -33,15 +34,29 @@ app = typer.Typer(
 def submit(
     place: Place,
     *,
-    prompt: Annotated[str, typer.Argument(help="What to show, at most 512 characters.")],
-    style: Annotated[str, typer.Option(help=f"One of {', '.join(STYLES)}.")] = STYLES[0],
+    prompt: Annotated[
+        str | None, typer.Argument(show_default=False, help="What to show, at most 512 characters.")
+    ] = None,
     kind: Annotated[
-        Literal["create", "create_single"], typer.Option(help="Four videos (create) or one (create_single).")
+        Kind,
+        typer.Option(
+            help="Four videos (create) or one (create_single) from a text, one from an image (animate) or a face "
+            "(meme_face), or a press of a completed job's button."
+        ),
     ] = "create_single",
+    style: Annotated[
+        str | None, typer.Option(show_default=STYLES[0], help=f"Of a text: one of {', '.join(STYLES)}.")
+    ] = None,
+    image: Annotated[Path | None, typer.Option(help="animate: a png or jpeg file.")] = None,
+    face: Annotated[Path | None, typer.Option(help="meme_face: a png or jpeg file.")] = None,
+    motion: Annotated[int | None, typer.Option(help="animate: how much moves, 1 to 10.")] = None,
+    hd_quality: Annotated[str | None, typer.Option(help="animate: Yes or No; clearer, and slower.")] = None,
+    job: Annotated[str | None, typer.Option(metavar="ID", help="button: the completed job that shows it.")] = None,
+    button: Annotated[str | None, typer.Option(help="button: what is written on it.")] = None,
     negative_prompt: Annotated[str | None, typer.Option(help="What not to show.")] = None,
     aspect_ratio: Annotated[str | None, typer.Option(help=f"One of {', '.join(ASPECT_RATIOS)}.")] = None,
     character: Annotated[str | None, typer.Option(help="Name of a character.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same video; create_single only.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same video; not with create.")] = None,
     max_jobs: Annotated[int | None, typer.Option(help="Take an account only while it runs fewer jobs.")] = None,
     channel: Annotated[str | None, typer.Option(help="Wait for this account alone.")] = None,
     priority: Annotated[int, typer.Option(help="-100 to 100, larger first.")] = 0,
@@ -56,19 +71,24 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Submit a job; it starts as soon as an account has a free slot."""
-    fields: dict[str, Any] = {
+    given: dict[str, Any] = {
         "prompt": prompt,
-        "style": style,
+        "style": STYLES[0] if style is None and issubclass(REQUESTS[kind], Create) else style,
         "negative_prompt": negative_prompt,
         "aspect_ratio": aspect_ratio,
         "character": character,
+        "seed_value": seed,
+        "image": image,
+        "face": face,
+        "motion": motion,
+        "hd_quality": hd_quality,
+        "jobid": job,
+        "button": button,
         "maxJobs": max_jobs,
     }
-    if seed is not None:
-        fields["seed_value"] = seed
-    request: Request = Create(**fields) if kind == "create" else CreateSingle(**fields)
+    request = REQUESTS[kind](**{name: value for name, value in given.items() if value is not None})
     with place.client(user) as client:
-        job = client.enqueue(
+        accepted = client.enqueue(
             request,
             idempotency_key=idempotency_key,
             priority=priority,
@@ -78,9 +98,9 @@ def submit(
             reply_ref=reply_ref,
         )
         if wait:
-            job = client.wait(job.id)
-    _tell(job, as_json=as_json)
-    if wait and job.status != "completed":
+            accepted = client.wait(accepted.id)
+    _tell(accepted, as_json=as_json)
+    if wait and accepted.status != "completed":
         raise typer.Exit(NOT_COMPLETED)
 
 

@@ -87,7 +87,8 @@ class Place:
     def client(self, user: int) -> Iterator[Client]:
         """The enqueue API, for one command."""
         settings = self.connected()
-        with Client(settings.redis_url, user=user, namespace=settings.namespace) as client:
+        fleet: dict[str, Any] = {"namespace": settings.namespace, "state_dir": settings.state_dir}
+        with Client(settings.redis_url, user=user, **fleet) as client:
             yield client
 
     def simulator_url(self, settings: Settings) -> str | None:

@@ -23,6 +23,7 @@ from dispatcher.registration import without_api_tokens
 RETRY_AFTER_S = 5
 CONFIGURATION_NOT_FOUND = "Configuration not found. To create configuration use pixverse/account/<channel>."
 STORE_AWAY = "The store does not answer; try again."
+STORAGE_AWAY = "The storage of files does not answer; try again."
 INTERNAL = "Internal error; the log of the server says more."
 
 STATUSES: tuple[tuple[type[errors.DispatcherError], int, str | None], ...] = (
@@ -39,6 +40,7 @@ STATUSES: tuple[tuple[type[errors.DispatcherError], int, str | None], ...] = (
     (errors.NoFreeSlot, 429, None),
     (errors.LeasingClosed, 503, None),
     (errors.StoreUnavailable, 503, STORE_AWAY),
+    (errors.StorageUnavailable, 503, STORAGE_AWAY),
     (errors.UpstreamError, 502, None),
     (errors.DispatcherError, 500, INTERNAL),
 )

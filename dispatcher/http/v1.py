@@ -17,8 +17,9 @@ from dispatcher.errors import AccountNotFound
 from dispatcher.http.backend import TheBackend, TheUser
 from dispatcher.http.body import read_json_object
 from dispatcher.http.errors import ErrorBody
-from dispatcher.models import MAX_JOBS, Account
+from dispatcher.models import Account
 from dispatcher.registration import is_channel_id, read_registration
+from dispatcher.requests import MAX_JOBS
 
 
 class AccountToPost(BaseModel):

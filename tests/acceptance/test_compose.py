@@ -27,6 +27,7 @@ FILE = ROOT / "docker-compose.yml"
 KEYS = {"DISPATCHER_SECRET_KEYS": "k1:" + base64.b64encode(os.urandom(32)).decode()}
 DEMO = KEYS | {
     "DISPATCHER_DISCORD_API_URL": "http://simulator:9080/api/v9",
+    "DISPATCHER_DISCORD_UPLOAD_HOSTS": '["http://simulator:9080"]',
     "DISPATCHER_SIMULATOR_URL": "http://simulator:9080",
     "DISPATCHER_MIN_INTERVAL_MS": "0",
 }

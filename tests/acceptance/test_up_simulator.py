@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.images import png
 from tests.support.up import DEMO, SERVER, Up, processes_of, until
 
 CHANNELS = [f"11970137974670740{n:02}" for n in range(10)]
@@ -77,6 +78,26 @@ def test_a_job_goes_all_the_way(played: Up, tmp_path: Path) -> None:
     (told,) = [entry for entry in oracle(played)["jobs"] if "all the way" in entry["prompt"]]
     assert told["outcome"] == "completed"
     assert oracle(played)["breaches"] == 0
+
+
+def test_a_job_with_a_file_and_a_press_below_its_result_go_all_the_way(played: Up, tmp_path: Path) -> None:
+    played.register(CHANNELS[9])
+    (tmp_path / "cat.png").write_bytes(png())
+    image = ["--kind", "animate", "--image", str(tmp_path / "cat.png"), "--channel", CHANNELS[9]]
+
+    animated = played.run("job", "submit", "it yawns [[sim seconds=0.5]]", *image, "--wait", "--json")
+    parent = json.loads(animated.stdout)
+    pressed = played.run(
+        "job", "submit", "--kind", "button", "--job", parent["jobid"], "--button", "ReDo", "--wait", "--json"
+    )
+
+    press = json.loads(pressed.stdout)
+    assert (animated.returncode, parent["status"]) == (0, "completed")
+    assert (pressed.returncode, press["status"], press["parentJobId"]) == (0, "completed", parent["jobid"])
+    ran = [job for job in oracle(played)["jobs"] if job["account"] == CHANNELS[9]]
+    assert [job["command"] for job in ran] == ["animate", "button:ReDo"]
+    made = [job["files"][0]["filename"] for job in ran]
+    assert [job["attachments"][0]["filename"] for job in (parent, press)] == made
 
 
 def test_a_failed_job_is_exit_1(played: Up) -> None:

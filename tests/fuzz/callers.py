@@ -6,8 +6,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dispatcher.errors import DispatcherError, JobNotFound
-from dispatcher.models import CreateSingle
 from dispatcher.options import Options
+from dispatcher.requests import CreateSingle
 from tests.fuzz.timeline import Process
 
 if TYPE_CHECKING:

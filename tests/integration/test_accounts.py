@@ -9,9 +9,9 @@ from dispatcher.accounts import Accounts
 from dispatcher.connection import AsyncStore, Store
 from dispatcher.errors import AccountConflict, AccountNotFound, RequestInvalid, SecretError
 from dispatcher.jobs import Jobs
-from dispatcher.models import CreateSingle
 from dispatcher.options import Options
 from dispatcher.plan import carry_out, carry_out_async
+from dispatcher.requests import CreateSingle
 from dispatcher.secrets import SecretKeys
 from dispatcher.settings import Settings
 from tests.support.api import CHANNEL, OTHER_CHANNEL, SERVER, discord_token, new_key_text

@@ -83,7 +83,7 @@ def test_every_command_names_its_fleet_by_the_same_options(bare_cli: Cli, path: 
     [
         ((), "Missing command."),
         (("bogus",), "No such command 'bogus'."),
-        (("job", "submit"), "Missing argument"),
+        (("job", "show"), "Missing argument"),
         (("job", "show", "x", "--bogus"), "No such option: --bogus"),
         (("job", "submit", "a", "--priority", "high"), "'--priority'"),
         (("job", "list", "--status", "late"), "late is none of created"),

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from dispatcher.connection import Store
+from dispatcher.models import Message
+from dispatcher.settings import Settings
 from tests.support.cli import Cli
+from tests.support.images import jpeg
 
 
 @pytest.fixture
@@ -64,6 +67,50 @@ def test_bad_input_is_exit_2_and_stores_nothing(cli: Cli, options: list[str]) ->
     assert outcome.code == 2
     assert outcome.stderr.count("\n") == 1
     assert cli("job", "list", "--json").data == []
+
+
+def test_a_job_with_a_file_keeps_it_in_the_state_directory(cli: Cli, settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "cat.jpg").write_bytes(jpeg())
+    image, options = str(tmp_path / "cat.jpg"), ["--motion", "3", "--hd-quality", "Yes", "--seed", "7"]
+
+    animated = cli("job", "submit", "it yawns", "--kind", "animate", "--image", image, *options, "--json").data
+    meme = cli("job", "submit", "a hero", "--kind", "meme_face", "--face", image, "--json").data
+
+    assert (settings.state_dir / "results" / animated["request"]["image"]["object"]).read_bytes() == jpeg()
+    assert meme["request"]["face"] == animated["request"]["image"]
+    assert {name: animated["request"][name] for name in ("prompt", "motion", "hd_quality", "seed_value")} == {
+        "prompt": "it yawns",
+        "motion": 3,
+        "hd_quality": "Yes",
+        "seed_value": 7,
+    }
+
+
+def test_a_button_is_pressed_by_what_is_written_on_it(cli: Cli, store: Store, completed_job: str) -> None:
+    message = Message(messageId="13", buttons=("🔀",)).model_dump_json()
+    store.client.hset(store.keys.job(completed_job), mapping={"channel": "5", "message": message})
+    press = ["job", "submit", "--kind", "button", "--job", completed_job, "--button"]
+
+    assert cli(*press, "ReDo").stderr.startswith("Button ReDo not supported or not found in job ")
+    assert cli(*press, "🔀").code == 3  # nobody registered its channel
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ([], "Required param prompt is missing or empty"),
+        (["--kind", "animate"], "Required param image is missing or empty"),
+        (["x", "--kind", "animate", "--image", "none.png"], "Param image cannot be read: none.png"),
+        (["x", "--kind", "meme_face", "--face", "none.png"], "Param face cannot be read: none.png"),
+        (["x", "--kind", "button"], "Required param jobid is missing or empty"),
+        (["x", "--style", "Anime", "--kind", "meme_face"], "Required param face is missing or empty"),
+    ],
+)
+def test_what_a_kind_of_job_needs_is_told_in_one_line(cli: Cli, options: list[str], problem: str) -> None:
+    outcome = cli("job", "submit", *options)
+
+    assert outcome.code == 2
+    assert problem in outcome.stderr
 
 
 def test_an_account_nobody_registered_is_exit_3(cli: Cli) -> None:

@@ -36,8 +36,9 @@ from dispatcher.errors import LeasingClosed
 from dispatcher.events import reader_of
 from dispatcher.handoff import QUEUE, DeliveryId
 from dispatcher.leases import Assignment
-from dispatcher.models import Message, Request
+from dispatcher.models import Message
 from dispatcher.replies import entropy
+from dispatcher.requests import Request
 from dispatcher.settings import Settings
 from dispatcher.slots import Slots
 

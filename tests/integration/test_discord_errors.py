@@ -21,8 +21,9 @@ from pydantic import SecretStr
 from dispatcher.accounts import Accounts
 from dispatcher.connection import Store, open_store
 from dispatcher.jobs import Jobs
-from dispatcher.models import CreateSingle, Job
+from dispatcher.models import Job
 from dispatcher.options import Options
+from dispatcher.requests import CreateSingle
 from dispatcher.secrets import SecretKeys
 from dispatcher.settings import Settings
 from simulator.process import running

@@ -21,9 +21,9 @@ from dispatcher.connection import AsyncStore, Store
 from dispatcher.errors import AccountRejected, CallHeld, RateLimited, UpstreamBlocked, UpstreamError
 from dispatcher.explanation import Explainer
 from dispatcher.jobs import Jobs
-from dispatcher.models import CreateSingle
 from dispatcher.options import Options
 from dispatcher.plan import carry_out
+from dispatcher.requests import CreateSingle
 from dispatcher.settings import Settings
 from simulator.process import running
 from tests.support.desk import equipped, next_delivery

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 
-from dispatcher.models import Create, Message
+from dispatcher.models import Message
+from dispatcher.requests import Create
 from simulator.process import running
 from tests.support.desk import until
 from tests.support.discord_world import World, assert_completed_with_own_file

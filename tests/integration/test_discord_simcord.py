@@ -17,7 +17,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from dispatcher.models import Create, CreateSingle
+from dispatcher.requests import Create, CreateSingle
 from dispatcher.settings import Settings
 from tests.support.ledger import Gates, MemoryLedger, account_of, play
 from tests.support.memory import memory_store

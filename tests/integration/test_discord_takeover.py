@@ -138,7 +138,7 @@ async def test_a_kind_that_this_version_does_not_know_is_left_to_another_worker(
     ledger = world.ledger("seconds=30 ack=0")
     if state == "A":
         ledger = await killed_when(world, ledger, lambda: ledger.lease.state == "A")
-    ledger.job = ledger.job.model_copy(update={"kind": "animate"})
+    ledger.job = ledger.job.model_copy(update={"kind": "a_later_one"})
 
     with pytest.raises(PassedOn):
         await play(world.discord(), ledger)

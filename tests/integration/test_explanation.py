@@ -8,9 +8,9 @@ from dispatcher.connection import Store
 from dispatcher.errors import JobNotFound
 from dispatcher.explanation import ACCOUNTS_SHOWN, Explainer, Explanation
 from dispatcher.jobs import Jobs
-from dispatcher.models import CreateSingle
 from dispatcher.options import Options
 from dispatcher.plan import carry_out
+from dispatcher.requests import CreateSingle
 from dispatcher.settings import Settings
 from tests.support.fleet import Fleet
 

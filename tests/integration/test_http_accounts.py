@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from dispatcher.accounts import Accounts
 from dispatcher.connection import Store
 from dispatcher.jobs import Jobs
-from dispatcher.models import CreateSingle
 from dispatcher.options import Options
+from dispatcher.requests import CreateSingle
 from dispatcher.settings import Settings
 from tests.support.api import (
     ACCOUNTS,

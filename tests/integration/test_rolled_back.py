@@ -14,8 +14,9 @@ import pytest
 
 from dispatcher.connection import AsyncStore, Store
 from dispatcher.jobs import Jobs
-from dispatcher.models import CreateSingle, Job, Message
+from dispatcher.models import Job, Message
 from dispatcher.options import Options
+from dispatcher.requests import CreateSingle
 from dispatcher.settings import Settings
 from dispatcher.slots import Slots
 from tests.support.desk import Unchecked, equipped, next_delivery, until

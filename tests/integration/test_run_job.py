@@ -13,8 +13,9 @@ from dispatcher.connection import AsyncStore, Call, Store, command, open_async_s
 from dispatcher.errors import StoreReplyError
 from dispatcher.handoff import DeliveryId
 from dispatcher.jobs import Jobs
-from dispatcher.models import CreateSingle, Job, Message
+from dispatcher.models import Job, Message
 from dispatcher.options import Options
+from dispatcher.requests import CreateSingle
 from dispatcher.settings import Settings
 from dispatcher.slots import Slots
 from tests.support.desk import Unchecked, equipped, next_delivery, until

@@ -24,11 +24,12 @@ from dispatcher.jobs import Jobs
 from dispatcher.learner import Learner
 from dispatcher.learning import Learning
 from dispatcher.loop import Loop
-from dispatcher.models import CreateSingle, Job
+from dispatcher.models import Job
 from dispatcher.options import Options
 from dispatcher.plan import carry_out
 from dispatcher.reaper import Reaper
 from dispatcher.refiller import INTERVAL_S, Refiller
+from dispatcher.requests import CreateSingle
 from dispatcher.secrets import SecretKeys
 from dispatcher.settings import Settings
 from dispatcher.slots import Slots

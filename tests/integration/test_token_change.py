@@ -17,8 +17,9 @@ from dispatcher.connection import AsyncStore, Store
 from dispatcher.handoff import QUEUE
 from dispatcher.jobs import Jobs
 from dispatcher.keys import pool_of
-from dispatcher.models import CreateSingle, Job
+from dispatcher.models import Job
 from dispatcher.options import Options
+from dispatcher.requests import CreateSingle
 from dispatcher.secrets import SecretKeys
 from dispatcher.settings import Settings
 from dispatcher.slots import Slots

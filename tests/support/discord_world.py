@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from dispatcher.models import Create, CreateSingle, Message
+from dispatcher.models import Message, Parent
+from dispatcher.requests import Create, CreateSingle, Request
 from dispatcher.settings import Settings
 from tests.support.ledger import Gates, MemoryLedger, account_of, play
 from tests.support.memory import memory_store
@@ -31,7 +32,8 @@ class World:
 
     def settings(self, **changes: Any) -> Settings:
         quick = {"poll_min_s": 0.05, "poll_max_s": 0.2, "start_timeout_s": 0.6, "discord_pace_read_ms": 0}
-        return Settings(discord_api_url=f"{self.url}/api/v9", **{**quick, **changes})
+        played: dict[str, Any] = {"discord_api_url": f"{self.url}/api/v9", "discord_upload_hosts": [self.url]}
+        return Settings(**{**played, **quick, **changes})
 
     def discord(self, **changes: Any) -> Discord:
         opened = Discord(
@@ -42,9 +44,10 @@ class World:
 
     def ledger(self, directive: str = "", *, prompt: str = "a cat", kind: type[Create] = CreateSingle) -> MemoryLedger:
         words = f"{prompt} [[sim {directive}]]" if directive else prompt
-        return MemoryLedger(
-            self.gates, kind(prompt=words, style="Realistic"), account_of(self.channel, token=self.token)
-        )
+        return self.ledger_of(kind(prompt=words, style="Realistic"))
+
+    def ledger_of(self, request: Request, *, parent: Parent | None = None) -> MemoryLedger:
+        return MemoryLedger(self.gates, request, account_of(self.channel, token=self.token), parent=parent)
 
     async def play(self, directive: str, **options: Any) -> Outcome:
         return await play(self.discord(), self.ledger(directive, **options))

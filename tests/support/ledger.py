@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from dispatcher.errors import LeaseLost
 from dispatcher.handoff import DeliveryId
 from dispatcher.leases import Lease, LeaseState, Permit, Step
-from dispatcher.models import Account, Job, Message, Request, new_job_id
+from dispatcher.models import Account, Job, Message, Parent, new_job_id
+from dispatcher.requests import Request
 from workers.upstream import Outcome, Upstream
 
 
@@ -41,7 +42,7 @@ def account_of(channel: str, *, token: str = "a-token", server: str = "111111111
     )
 
 
-def job_of(request: Request) -> Job:
+def job_of(request: Request, parent: Parent | None = None) -> Job:
     job_id, moment = new_job_id(), datetime.now(UTC)
     body = request.model_dump(exclude_none=True)
     return Job(
@@ -55,14 +56,25 @@ def job_of(request: Request) -> Job:
         updated=moment,
         request=body,
         prompt=body.get("prompt"),
+        button=body.get("button"),
+        parentJobId=parent.jobid if parent else None,
+        parent=parent,
     )
 
 
 class MemoryLedger:
     """Implements `workers.upstream.Ledger`; ``events`` tells the transitions, ``shown`` the progress."""
 
-    def __init__(self, gates: Gates, request: Request, account: Account, *, start_delay_s: float = 0) -> None:
-        self.job = job_of(request)
+    def __init__(
+        self,
+        gates: Gates,
+        request: Request,
+        account: Account,
+        *,
+        start_delay_s: float = 0,
+        parent: Parent | None = None,
+    ) -> None:
+        self.job = job_of(request, parent)
         self.account = account
         self.step: Step = "start"
         self.events: list[str] = []

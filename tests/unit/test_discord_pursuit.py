@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dispatcher.errors import AccountRejected
-from dispatcher.models import CreateSingle
+from dispatcher.requests import CreateSingle
 from dispatcher.settings import Settings
 from tests.support.discord_messages import ME, born_at, caption, message_of
 from tests.support.ledger import Gates, MemoryLedger, account_of
@@ -40,6 +40,9 @@ class Eyes:
 
     async def is_readable(self) -> bool:
         return self.readable
+
+    async def message(self, message_id: int) -> ChannelMessage | None:
+        raise AssertionError(f"nobody asked for {message_id}")
 
     async def page_before(self, message_id: int) -> list[ChannelMessage]:
         assert self.page, f"nobody asked for what is before {message_id}"

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from dispatcher.connected import Patience
 from dispatcher.errors import RequestInvalid
-from dispatcher.models import Create, CreateSingle, Request, short_id
+from dispatcher.models import short_id
 from dispatcher.options import Options, check_list, check_request, check_user
+from dispatcher.requests import Create, CreateSingle, Request
 
 HALF_A_PAIR = "\ud83d"
 WRONG: list[tuple[str, Any]] = [
@@ -79,11 +80,11 @@ def test_what_is_no_user_is_refused(user: Any) -> None:
 @pytest.mark.parametrize("request_", [Request(), {"prompt": "x"}, None, Create])
 def test_what_names_no_work_is_refused(request_: Any) -> None:
     with pytest.raises(RequestInvalid, match="is not a request"):
-        check_request(request_)
+        check_request(request_, upload_max_bytes=1)
 
 
 def test_what_names_work_is_taken() -> None:
-    check_request(CreateSingle(prompt="a calm sea", style="Anime"))
+    check_request(CreateSingle(prompt="a calm sea", style="Anime"), upload_max_bytes=1)
 
 
 @pytest.mark.parametrize(

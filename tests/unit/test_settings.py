@@ -66,6 +66,31 @@ def test_arguments_win_over_the_environment_that_over_the_file_that_over_the_def
     assert (settings.heartbeat_s, settings.sweep_s, settings.poll_min_s, settings.hold_s) == (5, 2, 3, 4)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("storage_url", "http://127.0.0.1/files"),
+        ("storage_url", "/var/lib/files"),
+        ("discord_upload_hosts", ["https://host/path"]),
+        ("discord_upload_hosts", ["host:8080"]),
+        ("discord_upload_hosts", ["user@host"]),
+        ("discord_upload_hosts", ["ftp://host"]),
+        ("discord_upload_hosts", [""]),
+        ("upload_max_bytes", 0),
+        ("upload_max_bytes", 65 * 1024 * 1024),
+        ("discord_prompt_patterns", {"animate": "("}),
+    ],
+)
+def test_where_files_go_is_held_against_what_could_work(name: str, value: Any) -> None:
+    with pytest.raises(SettingsError, match=name):
+        load_settings(**{name: value})
+
+
+def test_files_are_kept_in_the_state_directory_unless_another_place_is_named(tmp_path: Path) -> None:
+    assert load_settings(state_dir=tmp_path / "a b").storage == f"file://{tmp_path}/a%20b/results"
+    assert load_settings(storage_url="s3://bucket/folder").storage == "s3://bucket/folder"
+
+
 def test_an_argument_of_none_and_an_empty_variable_count_as_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISPATCHER_SWEEP_S", "")
 

@@ -10,35 +10,40 @@ import httpx
 from pydantic import SecretStr
 
 from dispatcher.connection import AsyncStore
-from dispatcher.errors import AccountRejected, SecretError, SubmitUnknown, UpstreamError
+from dispatcher.errors import AccountRejected, SecretError, StorageUnavailable, SubmitUnknown, UpstreamError
 from dispatcher.log import get_logger
 from dispatcher.models import Account, Job
 from dispatcher.settings import Settings
+from dispatcher.storage import Storage
 from workers.upstream import Ended, Ledger, Outcome, PassedOn, Refused, Verdict
 from workers.upstream.discord import snowflake
 from workers.upstream.discord.clock import UpstreamClock
 from workers.upstream.discord.durations import Durations
 from workers.upstream.discord.limits import limits_of
-from workers.upstream.discord.matching import Expected
+from workers.upstream.discord.matching import Expected, Pressed
 from workers.upstream.discord.observers import Observers
 from workers.upstream.discord.outcomes import outcome_of
 from workers.upstream.discord.phrases import Phrasebook, normalised
+from workers.upstream.discord.presses import NEEDS_GATEWAY
 from workers.upstream.discord.pursuit import Brief, Pursuit, TokenReplaced
 from workers.upstream.discord.refusals import NAME
 from workers.upstream.discord.rest import Rest
 from workers.upstream.discord.rhythm import Bounds
 from workers.upstream.discord.sender import END_BUDGET_S, START_BUDGET_S, Sender
+from workers.upstream.discord.uploads import Uploader
 from workers.upstream.discord.watch import Watch
 from workers.upstream.pacing import Pacing
 from workers.upstream.wire import Wire
 
 log = get_logger(__name__)
 
-FILES = {"create": 4, "create_single": 1}
-"""How many videos each kind yields; kinds that are not here cannot be sent yet."""
+FILES = {"create": 4, "create_single": 1, "animate": 1, "meme_face": 1, "button": 1}
+"""How many videos each kind yields at least (some buttons do all four anew); others cannot be sent."""
 SKEW_MS = 2000
 """How far an interaction's instant may lie outside its submission's: Discord's clock is known to half a second, or to
 one and a half where what tells it was cached."""
+UNNAMED_AFTER_S = 3.0
+"""A bot must answer within that time: only then may an answer to a press be one that names no interaction."""
 _ANSWER_LATEST_S = START_BUDGET_S + END_BUDGET_S
 """After that long, counted from the permit, no request of it can arrive any more."""
 
@@ -66,12 +71,12 @@ class Discord:
         self._settings = settings
         self._wire = Wire(NAME, http)
         self._clock = UpstreamClock()
-        pacing = Pacing(store, limits_of(settings))
-        rest = Rest(settings.discord_api_url, self._wire, self._clock, pacing)
-        self._sender = Sender(settings, rest, open_secret)
+        rest = Rest(settings.discord_api_url, self._wire, self._clock, Pacing(store, limits_of(settings)))
+        uploader = Uploader(rest, self._wire, Storage(settings.storage), settings.discord_upload_hosts)
+        self._sender = Sender(settings, rest, uploader, open_secret)
         self._observers = Observers(rest, store, Bounds(settings.poll_min_s, settings.poll_max_s))
         self._durations = Durations(store)
-        self._phrases = Phrasebook(settings)
+        self._phrases = {command: Phrasebook(settings, command) for command in FILES}
 
     async def run(self, ledger: Ledger) -> Outcome:
         """Bring one job from ``ledger.step`` to its end.
@@ -108,14 +113,16 @@ class Discord:
 
     async def _start(self, ledger: Ledger) -> Outcome:
         try:
-            user_id = await self._sender.prepare(ledger.account, ledger.job)
+            prepared = await self._sender.prepare(ledger.account, ledger.job)
         except (UpstreamError, SecretError) as error:
             return self._refusal(error)
-        permit = await ledger.submitting(upstream_user=str(user_id), upstream_clock=self._clock.now_ms)
+        except StorageUnavailable as error:
+            return Ended(status="failed", error=f"never submitted: its file cannot be read. {error}")
+        permit = await ledger.submitting(upstream_user=str(prepared.user_id), upstream_clock=self._clock.now_ms)
         try:
             if permit.account.secret_version != ledger.account.secret_version:
                 return Refused(reason="its account got another token", counted=False, never_sent=True)
-            await self._sender.send(permit, ledger.job, on_sent=ledger.sent)
+            await self._sender.send(permit, ledger.job, prepared, on_sent=ledger.sent)
             absent_after_s = time.monotonic() + self._settings.start_timeout_s
         except SubmitUnknown as lost:
             log.warning("submission unknown", job_id=ledger.job.id, channel_id=ledger.lease.channel, reason=str(lost))
@@ -142,38 +149,43 @@ class Discord:
         except (SecretError, AccountRejected) as error:
             raise PassedOn(str(error)) from error
         expected = None if ledger.lease.remote_id else await self._expected(ledger, account, token)
+        absent_after_s = self._absent_after_s(ledger) if absent_after_s is None else absent_after_s
+        pressed = _pressed(ledger.job)
         brief = Brief(
             files=FILES[ledger.job.kind],
             own_words=_own_words(ledger.job),
-            absent_after_s=self._absent_after_s(ledger) if absent_after_s is None else absent_after_s,
+            absent_after_s=absent_after_s,
+            pressed=pressed,
+            unnamed_after_s=min(absent_after_s, time.monotonic() + UNNAMED_AFTER_S),
+            why_absent=NEEDS_GATEWAY if pressed else "",
             expected=expected,
             no_progress_s=self._settings.no_progress_s,
             is_over=ledger.lease.state == "D",
             secret_version=account.secret_version,
         )
         took = await self._durations.of(ledger.lease.pool, self._sender.command_name(ledger.job))
-        since_ms = expected.earliest_ms if expected else snowflake.born_ms(int(ledger.lease.remote_id or 0)) - SKEW_MS
+        since_ms = expected.earliest_ms if expected else _accepted_ms(ledger, pressed) - SKEW_MS
         watch = Watch(
             self._observers.of(token, account.channel),
             since_id=snowflake.first_at(since_ms),
-            sent_s=time.monotonic() - self._age_s(ledger),
+            sent_s=time.monotonic() - self._age_s(ledger, pressed),
             is_unanswered=expected is not None,
             prompt=brief.own_words[0],
             took=took,
         )
         with watch:
-            pursuit = Pursuit(ledger, watch, self._phrases, brief)
+            pursuit = Pursuit(ledger, watch, self._phrases[_command_of(ledger.job)], brief)
             outcome = await pursuit.run()
         if pursuit.took_ms is not None:
             command = self._sender.command_name(ledger.job)
             await self._durations.add(ledger.lease.pool, command, job=ledger.job.id, took_ms=pursuit.took_ms)
         return outcome
 
-    def _age_s(self, ledger: Ledger) -> float:
+    def _age_s(self, ledger: Ledger, pressed: Pressed | None) -> float:
         """For how long a job that was accepted has run; 0 for another, whose answer may come at any moment."""
         if ledger.lease.remote_id is None:
             return 0.0
-        return max(0.0, (self._clock.now_ms() - snowflake.born_ms(int(ledger.lease.remote_id))) / 1000)
+        return max(0.0, (self._clock.now_ms() - _accepted_ms(ledger, pressed)) / 1000)
 
     async def _expected(self, ledger: Ledger, account: Account, token: str) -> Expected:
         """Describe the answer that the submission will have."""
@@ -185,6 +197,7 @@ class Discord:
             earliest_ms=sent_ms - SKEW_MS,
             latest_ms=sent_ms + int(_ANSWER_LATEST_S * 1000) + SKEW_MS,
             application_id=self._settings.discord_application_id,
+            pressed=int(ledger.job.parent.messageId) if ledger.job.parent else None,
         )
 
     def _absent_after_s(self, ledger: Ledger) -> float:
@@ -220,7 +233,24 @@ def _sent_ms(ledger: Ledger) -> int:
     return ledger.lease.upstream_ms or ledger.lease.submitted_ms or 0
 
 
+def _accepted_ms(ledger: Ledger, pressed: Pressed | None) -> int:
+    """When what answers the job may have begun, by Discord's clock: its interaction, unless its answer is an edit."""
+    remote_id = int(ledger.lease.remote_id or 0)
+    return _sent_ms(ledger) if pressed and remote_id == pressed.id else snowflake.born_ms(remote_id)
+
+
+def _pressed(job: Job) -> Pressed | None:
+    """The message whose button a job presses; None for a slash command."""
+    return Pressed(id=int(job.parent.messageId), files=frozenset(job.parent.files)) if job.parent else None
+
+
+def _command_of(job: Job) -> str:
+    """The kind of the command whose words the bot's messages repeat."""
+    return job.parent.command if job.parent else job.kind
+
+
 def _own_words(job: Job) -> tuple[str, ...]:
     """What the user wrote, normalised; the prompt first."""
     others = (job.request.get(field) for field in ("negative_prompt", "character"))
-    return (normalised(job.prompt or ""), *(normalised(str(words)) for words in others if words))
+    prompt = job.parent.prompt if job.parent else job.prompt
+    return (normalised(prompt or ""), *(normalised(str(words)) for words in others if words))

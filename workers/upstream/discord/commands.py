@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dispatcher.errors import AccountRejected, RequestRejected, UpstreamUnavailable
-from dispatcher.models import REQUESTS
+from dispatcher.requests import REQUESTS, Button
 from dispatcher.settings import Settings
 from workers.upstream.discord.memo import Memo
 from workers.upstream.discord.refusals import NAME
@@ -78,7 +78,7 @@ class CommandBook:
 
     def __init__(self, settings: Settings, rest: Rest) -> None:
         self._application_id = settings.discord_application_id
-        self._wanted = frozenset(settings.discord_commands.get(kind, kind) for kind in REQUESTS)
+        self._wanted = frozenset(settings.discord_commands.get(kind, kind) for kind in REQUESTS if kind != Button.kind)
         self._rest = rest
         self._memo: Memo[Commands] = Memo()
 
@@ -166,11 +166,19 @@ def filled_in(command: Command, values: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-STRING, INTEGER, BOOLEAN, NUMBER = 3, 4, 5, 10
+STRING, INTEGER, BOOLEAN, NUMBER, ATTACHMENT = 3, 4, 5, 10, 11
+
+
+class AttachmentIndex(int):
+    """The value of an option that is a file: its place among the command's attachments."""
 
 
 def _value(option: Option, value: Any) -> str | float | bool:
     """Bring a value into the option's type and check its bounds."""
+    if isinstance(value, AttachmentIndex):
+        if option.type != ATTACHMENT:
+            raise _wrong(option, "takes no file")
+        return int(value)
     for choice in option.choices:
         if str(value) in (str(choice.value), choice.name):
             return choice.value

@@ -44,6 +44,11 @@ def channel_route(channel: str) -> Route:
     return Route("channel", quote(channel, safe=""))
 
 
+def attachments_route(channel: str) -> Route:
+    """The route on which files for a channel are announced."""
+    return Route("attachments", quote(channel, safe=""))
+
+
 def limits_of(settings: Settings) -> Limits:
     """What the operator says of Discord's limits."""
     per_s = settings.discord_pace_address_per_s

@@ -39,12 +39,26 @@ class User(_Outside):
 
 
 class Interaction(_Outside):
-    """Which interaction a message answers; follow-ups repeat the id."""
+    """Which interaction a message answers; follow-ups repeat the id. ``interacted_message_id``: whose button it was."""
 
     id: int
     user: User
     type: int = 2
     name: str | None = None
+    interacted_message_id: int | None = None
+
+
+class Reference(_Outside):
+    """Which message another one replies to."""
+
+    message_id: int | None = None
+
+
+class Component(_Outside):
+    """A button as it can be pressed: what is written on it, and by what name it is sent."""
+
+    label: str
+    custom_id: str
 
 
 class ChannelMessage(_Outside):
@@ -64,6 +78,7 @@ class ChannelMessage(_Outside):
     application_id: str | None = None
     interaction_metadata: Interaction | None = None
     interaction: Interaction | None = None
+    message_reference: Reference | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -84,10 +99,7 @@ class ChannelMessage(_Outside):
     @property
     def told_ms(self) -> int:
         """When Discord got its newest state, in ms by Discord's clock: its last edit, else when it was made."""
-        try:
-            return int(datetime.fromisoformat(self.edited_timestamp or "").timestamp() * 1000)
-        except ValueError:
-            return born_ms(self.id)
+        return born_ms(self.id) if self.edited_ms is None else self.edited_ms
 
     @property
     def is_loading(self) -> bool:
@@ -109,14 +121,32 @@ class ChannelMessage(_Outside):
         return "\n".join(part for part in parts if part)
 
     @property
-    def buttons(self) -> tuple[str, ...]:
-        """What is written on the buttons that can be pressed: the label, else the emoji's name."""
-        labels = (
-            component.get("label") or (component.get("emoji") or {}).get("name")
+    def edited_ms(self) -> int | None:
+        """When it was last edited, on Discord's clock."""
+        try:
+            return int(datetime.fromisoformat(self.edited_timestamp or "").timestamp() * 1000)
+        except ValueError:
+            return None
+
+    @property
+    def replies_to(self) -> int | None:
+        """The message that it replies to."""
+        return self.message_reference.message_id if self.message_reference else None
+
+    @property
+    def pressable(self) -> tuple[Component, ...]:
+        """The buttons that can be pressed; what is written on one is its label, else its emoji's name."""
+        return tuple(
+            Component(label=str(label), custom_id=str(component["custom_id"]))
             for component in _walk(self.components)
-            if component.get("type") == _BUTTON and component.get("custom_id")
+            if component.get("type") == _BUTTON and component.get("custom_id") and not component.get("disabled")
+            if (label := component.get("label") or (component.get("emoji") or {}).get("name"))
         )
-        return tuple(str(label) for label in labels if label)
+
+    @property
+    def buttons(self) -> tuple[str, ...]:
+        """What is written on the buttons that can be pressed."""
+        return tuple(button.label for button in self.pressable)
 
     def shown(self, progress_percent: int | None = None) -> Message:
         """What a job shows of it."""

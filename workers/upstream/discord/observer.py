@@ -116,6 +116,11 @@ class Observer:
         page = await self._rest.messages(self._token, self._channel, before=message_id)
         return parsed(sorted(page, key=id_of))
 
+    async def message(self, message_id: int) -> ChannelMessage | None:
+        """Read one message of a bot; None where there is none (any more)."""
+        raw = await self._rest.message(self._token, self._channel, message_id)
+        return next(iter(parsed([raw])), None) if raw else None
+
     def prompts(self) -> dict[int, str]:
         """Prompts of the jobs that watch, by their interaction, as far as both are known."""
         return {watch.remote_id: watch.prompt for watch in self._watches if watch.remote_id is not None}

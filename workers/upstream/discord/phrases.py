@@ -33,10 +33,16 @@ class Reading:
 
 
 class Phrasebook:
-    """Reads the bot's messages by the patterns of the settings."""
+    """Reads the bot's messages by the patterns of the settings.
 
-    def __init__(self, settings: Settings) -> None:
-        self._prompt = re.compile(settings.discord_prompt_pattern, re.DOTALL)
+    Args:
+        settings: the patterns.
+        command: the kind of the command that the messages are about: what follows the prompt differs by it.
+    """
+
+    def __init__(self, settings: Settings, command: str = "create") -> None:
+        pattern = settings.discord_prompt_patterns.get(command, settings.discord_prompt_pattern)
+        self._prompt = re.compile(pattern, re.DOTALL)
         self._progress = re.compile(settings.discord_progress_pattern)
         self._verdicts: tuple[tuple[Says, re.Pattern[str]], ...] = (
             ("moderated", re.compile(settings.discord_moderated_pattern)),

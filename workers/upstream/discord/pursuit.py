@@ -9,7 +9,7 @@ from dispatcher.errors import AccountRejected, UpstreamError
 from dispatcher.log import get_logger
 from dispatcher.models import Account
 from workers.upstream import Ended, Ledger, Outcome, Refused
-from workers.upstream.discord.matching import Expected, plain_result
+from workers.upstream.discord.matching import Expected, Pressed, plain_result
 from workers.upstream.discord.messages import ChannelMessage
 from workers.upstream.discord.phrases import Phrasebook, Reading
 from workers.upstream.discord.snowflake import born_ms
@@ -33,6 +33,9 @@ class Brief:
         own_words: what the user wrote, which the bot may repeat; the first is the prompt, normalised.
         absent_after_s: monotonic instant after which a look without an answer means that there is none.
         expected: the answer to look for; None where the interaction is known.
+        pressed: the message whose button was pressed; None for a slash command.
+        unnamed_after_s: monotonic instant after which an answer to a press counts that names no interaction.
+        why_absent: what an answer's absence probably means; '' if nothing is known of it.
         no_progress_s: how long nothing may change before the job's time is up.
         is_over: whether the job is final for its caller already.
         secret_version: of the token that reads the channel.
@@ -42,6 +45,9 @@ class Brief:
     own_words: tuple[str, ...]
     absent_after_s: float
     expected: Expected | None
+    pressed: Pressed | None = None
+    unnamed_after_s: float = 0
+    why_absent: str = ""
     no_progress_s: float
     is_over: bool
     secret_version: str
@@ -76,6 +82,8 @@ class Pursuit:
         self._plain_read_s = 0.0
         self.took_ms: int | None = None
         """How long the bot worked on the job that completed, on Discord's clock."""
+        self._pressed_seen: ChannelMessage | None = None
+        self._is_taken = False
 
     async def run(self) -> Outcome:
         """Follow the job to its end, however long that takes: the reaper, not this, knows when it is too long.
@@ -111,7 +119,11 @@ class Pursuit:
         if self._remote_id is None:
             await self._find(look)
         if self._remote_id is None:
+            await self._find_unnamed(look)
+        if self._remote_id is None:
             return await self._absent(look)
+        if self._brief.pressed is not None and self._remote_id == self._brief.pressed.id:
+            look = await self._with_pressed(look, self._brief.pressed)
         outcome = await self._read(look) or await self._read_plain(look) or await self._deleted(look)
         if outcome is None:
             await self._mind_progress(look)
@@ -124,11 +136,50 @@ class Pursuit:
             answered = message.answers
             if expected is None or answered is None or answered.id in self._others or not expected.is_answer(message):
                 continue
-            if await self._ledger.accepted(str(answered.id), message.shown(self._reading(message).percent)):
-                self._remote_id = answered.id
-                self._watch.answered(remote_id=answered.id, message_id=message.id)
+            if await self._claim(answered.id, message):
                 return
             self._others.add(answered.id)
+
+    async def _find_unnamed(self, look: Look) -> None:
+        """Claim an answer to a press that names no interaction: a reply to the pressed message, or an edit of it.
+
+        Where the bot named another press of that message, a reply that names none may be that one's result: never
+        guess.
+        """
+        pressed, expected = self._brief.pressed, self._brief.expected
+        if pressed is None or expected is None or look.started_s < self._brief.unnamed_after_s:
+            return
+        page = await self._watch.before(max(look.present)) if look.present else []
+        replies = [message for message in page if pressed.is_reply(message, expected)]
+        if replies and not any(pressed.is_named_in(message) for message in page):
+            for message in replies:
+                if await self._claim(message.id, message):
+                    return
+        itself = await self._watch.message(pressed.id)
+        if itself is not None and pressed.is_edited(itself, self._said(itself), expected):
+            self._is_taken = not await self._claim(pressed.id, itself)
+
+    async def _claim(self, remote_id: int, message: ChannelMessage) -> bool:
+        """Take a message for the job's answer unless Redis knows that it is another job's."""
+        if not await self._ledger.accepted(str(remote_id), message.shown(self._reading(message).percent)):
+            return False
+        self._remote_id = remote_id
+        self._watch.answered(remote_id=remote_id, message_id=message.id)
+        return True
+
+    def _is_known_by_press(self) -> bool:
+        """Whether its answer is an edit of the pressed message, which has no id of its own."""
+        pressed = self._brief.pressed
+        return pressed is not None and pressed.id == self._remote_id
+
+    async def _with_pressed(self, look: Look, pressed: Pressed) -> Look:
+        """Add the pressed message, which shows the job and is older than what a look covers."""
+        message = await self._watch.message(pressed.id)
+        if message is None:
+            return look
+        news = (message,) if message != self._pressed_seen else ()
+        self._pressed_seen = message
+        return Look(look.started_s, news, look.present | {message.id})
 
     async def _absent(self, look: Look) -> Outcome | None:
         """Decide that a submission never started: only on a channel that was read, after its time to answer."""
@@ -140,17 +191,22 @@ class Pursuit:
                 log.warning("channel shows no messages", job_id=job, channel_id=self._ledger.lease.channel)
             self._watch.is_unanswered = False  # nothing is waited for any more: look ever more rarely
             return None
-        return Ended(status="failed", error="not started: the bot did not answer the submission in its channel")
+        if self._is_taken:
+            error = "ambiguous: the bot answered by editing the pressed message, which another press was answered by"
+            return Ended(status="failed", error=error)
+        error = "not started: the bot did not answer the submission in its channel"
+        return Ended(status="failed", error=f"{error}; {self._brief.why_absent}".removesuffix("; "))
 
     async def _read(self, look: Look) -> Outcome | None:
-        """Take in the messages that name our interaction: the answer, its edits, its follow-ups."""
+        """Take in the messages that name our interaction, or are its answer: the answer, its edits, its follow-ups."""
         for message in look.messages:
-            if message.answers is None or message.answers.id != self._remote_id:
+            named = message.answers
+            if self._remote_id is None or self._remote_id not in (message.id, named.id if named else None):
                 continue
             if not self._own:
                 self._watch.answered(remote_id=self._remote_id, message_id=message.id)
             self._own.add(message.id)
-            self._user_id = message.answers.user.id
+            self._user_id = named.user.id if named else self._user_id
             self._changed_s = time.monotonic()
             reading = self._reading(message)
             if reading.says != "running":
@@ -213,6 +269,13 @@ class Pursuit:
         await self._ledger.overdue(error)
 
     def _reading(self, message: ChannelMessage) -> Reading:
+        reading = self._said(message)
+        pressed = self._brief.pressed
+        if pressed is not None and message.id == pressed.id and not pressed.is_changed(message, reading):
+            return Reading("running")  # it still shows the result that it had before the press
+        return reading
+
+    def _said(self, message: ChannelMessage) -> Reading:
         return self._phrases.read(message, files=self._brief.files, own_words=self._brief.own_words)
 
     def _end(self, message: ChannelMessage, reading: Reading) -> Outcome:
@@ -220,7 +283,8 @@ class Pursuit:
             case "busy":
                 return Refused(reason=f"the bot is busy: {reading.words}", cools="said")
             case "completed":
-                self.took_ms = message.told_ms - born_ms(self._remote_id or message.id)
+                if not self._is_known_by_press():
+                    self.took_ms = message.told_ms - born_ms(self._remote_id or message.id)
                 return Ended(status="completed", message=message.shown(reading.percent))
             case says:
                 return Ended(

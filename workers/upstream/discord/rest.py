@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -66,7 +67,7 @@ class Rest:
         return await self._insist(token, limits.index_route(guild), path)
 
     async def messages(self, token: str, channel: str, *, limit: int = PAGE_MAX, **cursor: int) -> list[dict[str, Any]]:
-        """Return one page of messages, newest first; ``cursor`` is one of after, before. One attempt.
+        """Return one page of messages, newest first; ``cursor`` is one of after, before, around. One attempt.
 
         Raises:
             AccountRejected, RateLimited, UpstreamUnavailable, UpstreamBlocked, CallHeld.
@@ -76,6 +77,34 @@ class Rest:
         if not isinstance(page, list) or not all(isinstance(m, dict) and str(m.get("id")).isdecimal() for m in page):
             raise UpstreamUnavailable(NAME, f"the messages of channel {channel} came in an unknown shape")
         return page
+
+    async def message(self, token: str, channel: str, message_id: int) -> dict[str, Any] | None:
+        """Return one message; None where there is none (any more). One attempt.
+
+        Users may not ask for one message: it is looked for around its own id.
+
+        Raises:
+            AccountRejected, RateLimited, UpstreamUnavailable, UpstreamBlocked.
+        """
+        page = await self.messages(token, channel, limit=1, around=message_id)
+        return next((message for message in page if message["id"] == str(message_id)), None)
+
+    async def open_upload(self, token: str, channel: str, *, filename: str, size_bytes: int) -> tuple[str, str]:
+        """Announce a file (``POST /channels/{id}/attachments``): where its bytes go, and its name there. One attempt.
+
+        Raises:
+            RequestRejected: the file is not taken.
+            AccountRejected, RateLimited, UpstreamUnavailable, UpstreamBlocked.
+        """
+        announced = {"files": [{"id": "0", "filename": filename, "file_size": size_bytes}]}
+        path = f"/channels/{channel}/attachments"
+        ask = partial(self._wire.ask, self._api_url + path, headers=_login(token), json=announced)
+        opened = await self._heard(token, limits.attachments_route(channel), path, ask)
+        match opened:
+            case {"attachments": [{"upload_url": str(url), "upload_filename": str(name)}]}:
+                return url, name
+            case _:
+                raise UpstreamUnavailable(NAME, "the answer to an announced file came in an unknown shape")
 
     async def open_channel(self, token: str, channel: str) -> None:
         """Return if the channel's messages can be read, and it is no archived thread.
@@ -124,7 +153,7 @@ class Rest:
         sent_s = time.monotonic()
         response = await self._wire.submit(
             f"{self._api_url}/interactions",
-            headers={"Authorization": token},
+            headers=_login(token),
             json=payload,
             start_by_s=start_by_s,
             end_by_s=end_by_s,
@@ -150,15 +179,22 @@ class Rest:
 
     async def _insist(self, token: str, route: Route, path: str, **params: int) -> Any:
         """GET what is needed before a submission, past short troubles."""
-        async for attempt in stamina.retry_context(on=_worth_waiting, attempts=4, timeout=30.0):
+        async for attempt in stamina.retry_context(on=worth_waiting, attempts=4, timeout=30.0):
             with attempt:
                 return await self._get(token, route, path, **params)
         raise AssertionError("stamina ends with a value or an error")
 
     async def _get(self, token: str, route: Route, path: str, **params: int) -> Any:
+        read = partial(self._wire.read, self._api_url + path, headers=_login(token), params=params)
+        return await self._heard(token, route, path, read)
+
+    async def _heard(
+        self, token: str, route: Route, path: str, ask: Callable[[], Coroutine[Any, Any, httpx.Response]]
+    ) -> Any:
+        """Ask in turn, and return what the answer holds; raises what it means where it is no success."""
         await self._pacing.turn(token, route)
         sent_s = time.monotonic()
-        response = await self._wire.read(self._api_url + path, headers={"Authorization": token}, params=params)
+        response = await ask()
         self._clock.hear(response.headers.get("date"), sent_s=sent_s)
         error = None if response.is_success else error_of(response)
         await self._pacing.hear(token, route, limits.heard_from(response, error))
@@ -172,7 +208,11 @@ class Rest:
             raise UpstreamUnavailable(NAME, f"an answer that is no JSON ({path})") from error
 
 
-def _worth_waiting(error: Exception) -> bool | float:
+def _login(token: str) -> dict[str, str]:
+    return {"Authorization": token}
+
+
+def worth_waiting(error: Exception) -> bool | float:
     """Say whether (or how long, in seconds) to wait before asking again."""
     if isinstance(error, RateLimited):
         return error.retry_after_s if error.retry_after_s <= WAIT_IN_PLACE_S else False

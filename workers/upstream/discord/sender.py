@@ -1,4 +1,4 @@
-"""Sends a job's slash command: everything is at hand before the permit, then one request, at most sent again once."""
+"""Sends a job's slash command, or presses its button: all is at hand before the permit, then one request goes out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pydantic import SecretStr
@@ -14,12 +15,16 @@ from pydantic import SecretStr
 from dispatcher.errors import AccountRejected, UpstreamUnavailable
 from dispatcher.leases import Permit
 from dispatcher.models import Account, Job
+from dispatcher.requests import Button
 from dispatcher.settings import Settings
+from dispatcher.uploads import Upload
 from workers.upstream.discord import snowflake
-from workers.upstream.discord.commands import Command, CommandBook, command_named, filled_in
+from workers.upstream.discord.commands import AttachmentIndex, Command, CommandBook, Commands, command_named, filled_in
 from workers.upstream.discord.memo import Memo
+from workers.upstream.discord.presses import Press, found_press
 from workers.upstream.discord.refusals import NAME, CommandOutdated
 from workers.upstream.discord.rest import Rest
+from workers.upstream.discord.uploads import Attached, Uploader
 
 T = TypeVar("T")
 
@@ -31,17 +36,37 @@ END_BUDGET_S = 20.0
 _APPLICATION_COMMAND = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that a submission needs beside its permit; of one preparation: uploads may expire, buttons may change.
+
+    Args:
+        user_id: as whom it will be sent.
+        files: what Discord has been sent for it, by the field of the request.
+        press: the button to press; None for a slash command.
+    """
+
+    user_id: int
+    files: Mapping[str, Attached] = field(default_factory=dict)
+    press: Press | None = None
+
+
 class Sender:
     """Turns jobs into interactions.
 
     Args:
         settings: names of commands and options, the session id.
         rest: the endpoints.
+        uploader: sends files.
         open_secret: gives an account's token.
     """
 
-    def __init__(self, settings: Settings, rest: Rest, open_secret: Callable[[Account], SecretStr]) -> None:
+    def __init__(
+        self, settings: Settings, rest: Rest, uploader: Uploader, open_secret: Callable[[Account], SecretStr]
+    ) -> None:
         self._rest = rest
+        self._uploader = uploader
+        self._application_id = settings.discord_application_id
         self._open_secret = open_secret
         self._names = settings.discord_commands
         self._option_names = settings.discord_options
@@ -50,7 +75,7 @@ class Sender:
         self._user_ids: Memo[int] = Memo()
 
     def command_name(self, job: Job) -> str:
-        """The slash command of a job's kind."""
+        """The slash command of a job's kind; of no meaning for a button."""
         return self._names.get(job.kind, job.kind)
 
     def token(self, account: Account) -> str:
@@ -70,23 +95,32 @@ class Sender:
         digest = hashlib.sha256(token.encode()).hexdigest()
         return await self._user_ids.get(digest, lambda: self._rest.user_id(token))
 
-    async def prepare(self, account: Account, job: Job) -> int:
+    async def prepare(self, account: Account, job: Job) -> Prepared:
         """Fetch all that the submission will need, and refuse what cannot be sent, before a permit is asked for.
 
-        Returns:
-            The id of the user as whom it will be sent.
+        Files are sent last, when nothing else stands against the submission.
 
         Raises:
             AccountRejected, RequestRejected, RateLimited, UpstreamUnavailable, UpstreamBlocked, CallHeld: nothing was
                 sent.
+            StorageUnavailable: a file of the job cannot be read.
             SecretError: as ``token``.
         """
         token = self.token(account)
         user_id = await self.user_id(token)
+        if job.kind == Button.kind:
+            found = found_press(self._rest, token, account.channel, job, application_id=self._application_id)
+            prepared = Prepared(user_id, press=await found)
+            await self._rest.await_turn_to_interact(token)
+            return prepared
         commands = await self._book.read(token, account.server)
         self._options(command_named(commands, self.command_name(job)), job)
+        files = {
+            name: await self._uploader.upload(token, account.channel, upload, name=name)
+            for name, upload in uploads_in(job.request).items()
+        }
         await self._rest.await_turn_to_interact(token)
-        return user_id
+        return Prepared(user_id, files)
 
     async def check(self, account: Account) -> None:
         """Read, anew, all that a submission and its following up would need; returns when the account could work.
@@ -101,8 +135,8 @@ class Sender:
         await self._rest.open_channel(token, account.channel)
         await self._book.fresh(token, account.server)
 
-    async def send(self, permit: Permit, job: Job, *, on_sent: Callable[[], None]) -> None:
-        """Send the command, with the account as it stands at the permit; returns when Discord took it.
+    async def send(self, permit: Permit, job: Job, prepared: Prepared, *, on_sent: Callable[[], None]) -> None:
+        """Send what was prepared, with the account as it stands at the permit; returns when Discord took it.
 
         A command that Discord calls outdated was certainly not run: the index is read and the command sent once more,
         within the same budget. ``on_sent`` is called when a request has left.
@@ -112,41 +146,56 @@ class Sender:
             UpstreamError: it certainly does not run.
         """
         token, guild = self.token(permit.account), permit.account.server
+        if prepared.press is not None:
+            await self._interact(token, permit, self._payload(permit, prepared.press.payload()), on_sent)
+            return
         start_by_s = permit.asked_s + START_BUDGET_S
         commands = await _in_time(self._book.read(token, guild), start_by_s)
         try:
-            payload = self._payload(permit, command_named(commands, self.command_name(job)), job)
-            await self._interact(token, permit, payload, on_sent)
+            await self._interact(token, permit, self._command(permit, commands, job, prepared), on_sent)
         except CommandOutdated:
             commands = await _in_time(self._book.reread(token, guild, commands), start_by_s)
-            payload = self._payload(permit, command_named(commands, self.command_name(job)), job)
-            await self._interact(token, permit, payload, on_sent)
+            await self._interact(token, permit, self._command(permit, commands, job, prepared), on_sent)
 
     async def _interact(self, token: str, permit: Permit, payload: dict[str, Any], on_sent: Callable[[], None]) -> None:
         start_by_s, end_by_s = permit.asked_s + START_BUDGET_S, permit.asked_s + END_BUDGET_S
         await self._rest.interact(token, payload, start_by_s=start_by_s, end_by_s=end_by_s, on_sent=on_sent)
 
-    def _payload(self, permit: Permit, command: Command, job: Job) -> dict[str, Any]:
+    def _payload(self, permit: Permit, what: dict[str, Any]) -> dict[str, Any]:
         return {
-            "type": _APPLICATION_COMMAND,
-            "application_id": command.application_id,
             "guild_id": permit.account.server,
             "channel_id": permit.account.channel,
             "session_id": self._session_id,
             "nonce": str(snowflake.first_at(time.time_ns() // 1_000_000)),
-            "data": {
-                "version": command.version,
-                "id": command.id,
-                "name": command.own_name,
-                "type": command.type,
-                "options": self._options(command, job),
-                "attachments": [],
-            },
+            **what,
         }
+
+    def _command(self, permit: Permit, commands: Commands, job: Job, prepared: Prepared) -> dict[str, Any]:
+        command = command_named(commands, self.command_name(job))
+        data = {
+            "version": command.version,
+            "id": command.id,
+            "name": command.own_name,
+            "type": command.type,
+            "options": self._options(command, job),
+            "attachments": [
+                {"id": str(index), "filename": file.filename, "uploaded_filename": file.uploaded_filename}
+                for index, file in enumerate(prepared.files.values())
+            ],
+        }
+        what = {"type": _APPLICATION_COMMAND, "application_id": command.application_id, "data": data}
+        return self._payload(permit, what)
 
     def _options(self, command: Command, job: Job) -> list[dict[str, Any]]:
         given = {name: value for name, value in job.request.items() if name != "maxJobs" and value is not None}
+        given |= {name: AttachmentIndex(index) for index, name in enumerate(uploads_in(job.request))}
         return filled_in(command, {self._option_names.get(name, name): value for name, value in given.items()})
+
+
+def uploads_in(request: Mapping[str, Any]) -> dict[str, Upload]:
+    """Return the files that a job's request names, by field, in its order."""
+    named = {name: value for name, value in request.items() if isinstance(value, dict) and "object" in value}
+    return {name: Upload.model_validate(value) for name, value in named.items()}
 
 
 async def _in_time(reading: Coroutine[Any, Any, T], by_s: float) -> T:

@@ -48,6 +48,10 @@ class Channel(Protocol):
         """Whether the channel shows us its messages."""
         ...
 
+    async def message(self, message_id: int) -> ChannelMessage | None:
+        """Read one message of a bot; None where there is none (any more)."""
+        ...
+
     async def page_before(self, message_id: int) -> list[ChannelMessage]:
         """Read the page of messages before one, oldest first."""
         ...
@@ -120,7 +124,11 @@ class Watch:
         """Say that the job's first message is known: nothing older matters to it any more."""
         self.remote_id = remote_id
         self.is_unanswered = False
-        self.since_id = message_id - 1
+        self.since_id = max(self.since_id, message_id - 1)
+
+    async def message(self, message_id: int) -> ChannelMessage | None:
+        """Read one message of a bot, however old; None where there is none (any more)."""
+        return await self._channel.message(message_id)
 
     @property
     def awaited(self) -> Awaited:
