@@ -21,8 +21,12 @@ from simulator.directives import DirectiveQueue
 from simulator.discord import Discord
 from simulator.errors import DiscordError, plain
 from simulator.files import Files
+from simulator.gateway import Gateway, GatewayTerms
+from simulator.gateway_control import GatewayControl
 from simulator.interactions import Interactions
+from simulator.journal import Journal
 from simulator.oracle import Oracle
+from simulator.sessions import Sessions
 from simulator.snowflake import Snowflakes
 from simulator.troubles import Troubles
 
@@ -44,15 +48,21 @@ def build_app(base_url: str, *, strict: bool = False, link_life_s: float = LINK_
     cdn = Cdn(Clip(), Links(base_url, link_life_s))
     commands = CommandIndex(snowflakes)
     conditions, troubles = Conditions(), Troubles()
-    bot = Bot(channels, cdn, oracle, snowflakes)
+    sessions, terms = Sessions(oracle.census), GatewayTerms()
+    journal = Journal(sessions, accounts, cdn, snowflakes)
+    channels.on_change = journal.note
+    gateway = Gateway(base_url, accounts, oracle, sessions, terms, strict)
+    bot = Bot(channels, cdn, oracle, snowflakes, journal)
     interactions = Interactions(commands, channels, conditions, accounts, cdn, oracle, bot, snowflakes, queue, strict)
     discord = Discord(accounts, cdn, channels, conditions, commands, interactions, oracle, troubles, strict)
-    control = Control(accounts, bot, cdn, channels, conditions, commands, oracle, queue, troubles)
+    control = Control(accounts, bot, cdn, channels, conditions, commands, oracle, queue, troubles, sessions, terms)
     return Starlette(
         routes=[
-            Mount("/api/v9", routes=discord.routes()),
-            Mount("/api/v10", routes=discord.routes()),
+            Mount("/api/v9", routes=[*discord.routes(), *gateway.routes()]),
+            Mount("/api/v10", routes=[*discord.routes(), *gateway.routes()]),
+            Mount("/sim/gateway", routes=GatewayControl(sessions, terms).routes()),
             Mount("/sim", routes=control.routes()),
+            gateway.socket_route(),
             *Files(cdn, oracle).routes(),
         ],
         exception_handlers={

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from simulator.cdn import Attachment, Cdn
     from simulator.channels import Channels
     from simulator.job import Job
+    from simulator.journal import Journal
     from simulator.oracle import Oracle, Record
     from simulator.snowflake import Snowflakes
 
@@ -33,16 +34,18 @@ class Bot:
         cdn: makes the result files.
         oracle: is told when a job starts and ends.
         snowflakes: issue message and attachment ids.
+        journal: is told of interactions, for those who listen on the gateway.
 
     Attributes:
         places: how many jobs of a user it runs at once.
     """
 
-    def __init__(self, channels: Channels, cdn: Cdn, oracle: Oracle, snowflakes: Snowflakes) -> None:
+    def __init__(self, channels: Channels, cdn: Cdn, oracle: Oracle, snowflakes: Snowflakes, journal: Journal) -> None:
         self._channels = channels
         self._cdn = cdn
         self._oracle = oracle
         self._snowflakes = snowflakes
+        self._journal = journal
         self._timers: dict[Job, asyncio.TimerHandle] = {}
         self._job_of_message: dict[int, Job] = {}
         self.places = Places()
@@ -55,6 +58,7 @@ class Bot:
             job.channel_id, job.title, job.prompt, job.interaction_id, message_id=message_id, runs=not opens_modal
         )
         record = self._oracle.accept(submission)
+        self._journal.begin(job, opens_modal=opens_modal)
         if opens_modal:
             self._oracle.finish(record, "modal")
         else:
@@ -151,6 +155,8 @@ class Bot:
         self._oracle.finish(record, outcome, files)
         if holds_place:
             self.places.leave(job.user["id"])
+        if job.directive.is_unseen:
+            self._journal.end_unseen(job, late_s=job.directive.finish_s)
 
     def _deliver(self, job: Job) -> Message:
         """Post or edit the final message, as the directive's ``result`` says."""

@@ -7,9 +7,11 @@ import time
 from bisect import bisect_left, bisect_right
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from simulator.cdn import Attachment, Cdn
 
 PAGE_DEFAULT = 50
@@ -17,6 +19,9 @@ PAGE_MAX = 100
 COMPONENTS_V2 = 32_768
 LAG_MAX_S = 10.0
 """How far back a channel can be told as it was."""
+
+Change = Literal["MESSAGE_CREATE", "MESSAGE_UPDATE", "MESSAGE_DELETE"]
+"""What can happen to a message, as the gateway calls it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +35,7 @@ class Message:
     _rendered: bytes = b""
     _period: object = None
     _former: deque[tuple[float, dict[str, Any], tuple[Attachment, ...]]] = field(default_factory=deque)
+    on_change: Callable[[Change, Message], None] | None = None
 
     def edit(self, changes: dict[str, Any], attachments: tuple[Attachment, ...] = ()) -> None:
         """Change fields in place: an edit keeps the id."""
@@ -39,6 +45,8 @@ class Message:
         self.body.update(changes)
         self.attachments = attachments
         self._rendered = b""
+        if self.on_change is not None:
+            self.on_change("MESSAGE_UPDATE", self)
 
     def rendered(self, cdn: Cdn) -> bytes:
         """Return the JSON, from memory as long as neither the message nor the life of its links has moved on."""
@@ -63,11 +71,12 @@ class Message:
 
 @dataclass(slots=True, eq=False)
 class Channel:
-    """One channel's messages in the order of their ids."""
+    """One channel's messages in the order of their ids; ``on_change`` hears of each change."""
 
     _ids: list[int] = field(default_factory=list)
     _messages: dict[int, Message] = field(default_factory=dict)
     _gone: deque[tuple[float, Message]] = field(default_factory=deque)
+    on_change: Callable[[Change, Message], None] | None = None
 
     @property
     def last_message_id(self) -> int | None:
@@ -78,6 +87,9 @@ class Channel:
         """Add a message, whose id is larger than every id before."""
         self._ids.append(message.id)
         self._messages[message.id] = message
+        message.on_change = self.on_change
+        if self.on_change is not None:
+            self.on_change("MESSAGE_CREATE", message)
 
     def delete(self, message_id: int) -> None:
         """Take a message out, if it is there."""
@@ -86,6 +98,8 @@ class Channel:
             self._gone.append((time.monotonic(), message))
             while self._gone[0][0] < time.monotonic() - LAG_MAX_S:
                 self._gone.popleft()
+            if self.on_change is not None:
+                self.on_change("MESSAGE_DELETE", message)
 
     def as_of(self, instant_s: float) -> Channel:
         """Return the channel as it stood at a monotonic instant, at most ``LAG_MAX_S`` ago."""
@@ -127,6 +141,7 @@ class Channels:
 
     def __init__(self) -> None:
         self._channels: dict[str, Channel] = {}
+        self.on_change: Callable[[Change, Message], None] | None = None
 
     def get(self, channel_id: str) -> Channel:
         """Return a channel to read; an unused one is not kept."""
@@ -134,7 +149,7 @@ class Channels:
 
     def use(self, channel_id: str) -> Channel:
         """Return a channel to post into."""
-        return self._channels.setdefault(channel_id, Channel())
+        return self._channels.setdefault(channel_id, Channel(on_change=self.on_change))
 
     def clear(self) -> None:
         """Forget all messages."""

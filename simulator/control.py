@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from simulator.commands import CommandIndex
     from simulator.conditions import Conditions
     from simulator.directives import DirectiveQueue
+    from simulator.gateway import GatewayTerms
     from simulator.oracle import Oracle
+    from simulator.sessions import Sessions
     from simulator.troubles import Troubles
 
 
@@ -54,6 +56,8 @@ class Control:
     oracle: Oracle
     queue: DirectiveQueue
     troubles: Troubles
+    sessions: Sessions
+    terms: GatewayTerms
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -74,7 +78,7 @@ class Control:
 
     async def direct_next(self, request: Request) -> Response:
         """Direct the next ``count`` submissions (of ``channel``, or of any) that carry no directive of their own."""
-        body = await _fields(request, "directive", "count", "channel")
+        body = await fields(request, "directive", "count", "channel")
         count, channel_id = body.get("count", 1), body.get("channel")
         if not _is_whole(count) or count < 1:
             raise ControlError(f"count must be a whole number of at least 1, not {count!r}")
@@ -89,7 +93,7 @@ class Control:
 
     async def declare_account(self, request: Request) -> Response:
         """Declare an account's limit, and for ``--strict`` its token; declaring it again replaces both at once."""
-        body = await _fields(request, "token", "server", "channel", "max_jobs")
+        body = await fields(request, "token", "server", "channel", "max_jobs")
         limit = body.get("max_jobs")
         if limit is not None and (not _is_whole(limit) or limit < 0):
             raise ControlError(f"max_jobs must be a whole number of at least 0, or null, not {limit!r}")
@@ -105,7 +109,7 @@ class Control:
     async def answer_next(self, request: Request) -> Response:
         """Answer the next ``count`` requests of a kind (about ``channel``, or about any) as a row of the table says."""
         names = ("kind", "answer", "count", "channel", "retry_after", "scope", "buckets")
-        body = await _fields(request, *names)
+        body = await fields(request, *names)
         count, channel_id = body.get("count", 1), body.get("channel")
         if not _is_whole(count) or count < 1:
             raise ControlError(f"count must be a whole number of at least 1, not {count!r}")
@@ -124,13 +128,13 @@ class Control:
 
     async def delay(self, request: Request) -> Response:
         """Let each answer of a kind of request come ``seconds`` later from now on."""
-        body = await _fields(request, "kind", "seconds")
+        body = await fields(request, "kind", "seconds")
         self.troubles.delay(_choice(body, "kind", _KINDS), _seconds(body, "seconds"))
         return Response(status_code=204)
 
     async def put_condition(self, request: Request) -> Response:
         """Put a channel into a condition; what is not said of it is well."""
-        body = await _fields(request, "channel", "history", "archived", "lag_s", "alternates", "repeats")
+        body = await fields(request, "channel", "history", "archived", "lag_s", "alternates", "repeats")
         _check_id("channel", body.get("channel"))
         lag_s, repeats = _seconds({"lag_s": 0, **body}, "lag_s"), body.get("repeats", 0)
         if lag_s > LAG_MAX_S:
@@ -149,7 +153,7 @@ class Control:
 
     async def rule_bot(self, request: Request) -> Response:
         """Let the bot run at most ``max_per_user`` jobs of a user at once (null: any number), and say what then."""
-        body = await _fields(request, "max_per_user", "crowded")
+        body = await fields(request, "max_per_user", "crowded")
         most = body.get("max_per_user")
         if most is not None and (not _is_whole(most) or most < 0):
             raise ControlError(f"max_per_user must be a whole number of at least 0, or null, not {most!r}")
@@ -158,7 +162,7 @@ class Control:
 
     async def translate(self, request: Request) -> Response:
         """Show the names of commands and options in a language from now on; null: in none."""
-        locale = (await _fields(request, "locale")).get("locale")
+        locale = (await fields(request, "locale")).get("locale")
         if locale is not None and not (isinstance(locale, str) and locale.isalpha()):
             raise ControlError(f"locale must be letters, or null, not {locale!r}")
         self.commands.translate(locale)
@@ -166,7 +170,7 @@ class Control:
 
     async def reset(self, request: Request) -> Response:
         """Forget jobs, messages, files, counts and what was asked for; with ``{"accounts": true}`` accounts as well."""
-        body = await _fields(request, "accounts")
+        body = await fields(request, "accounts")
         self.bot.clear()
         self.channels.clear()
         self.cdn.clear()
@@ -174,6 +178,8 @@ class Control:
         self.troubles.clear()
         self.conditions.clear()
         self.commands.translate(None)
+        self.sessions.reset()
+        self.terms.reset()
         if body.get("accounts"):
             self.accounts.forget()
             self.oracle.forget_limits()
@@ -199,7 +205,7 @@ class Control:
         return Response(status_code=204)
 
 
-async def _fields(request: Request, *names: str) -> dict[str, Any]:
+async def fields(request: Request, *names: str) -> dict[str, Any]:
     """Return the body, an object with no other fields than these; no body is an empty one."""
     try:
         body = json.loads(await request.body() or b"{}")

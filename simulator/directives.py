@@ -15,12 +15,14 @@ from simulator.troubles import REFUSALS, Buckets, Scope, Terms
 
 Outcome = Literal["completed", "failed", "moderated", "busy", "silent", "ephemeral", "deleted"]
 Result = Literal["edit", "followup", "message"]
+Says = Literal["busy", "moderated", "failed"]
 Components = Literal["v1", "v2"]
 
 _CHOICES = {
     "outcome": get_args(Outcome),
     "submit": ("ok", "500-after-accept", "hang-after-accept", *REFUSALS),
     "result": get_args(Result),
+    "says": get_args(Says),
     "components": get_args(Components),
     "scope": get_args(Scope),
     "buckets": get_args(Buckets),
@@ -51,6 +53,7 @@ class Directive:
     submit: str = "ok"
     result: Result = "edit"
     components: Components = "v1"
+    says: Says = "busy"
     progress: int = 0
     loading: bool = True
     rewrite: bool = False

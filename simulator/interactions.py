@@ -107,7 +107,18 @@ class Interactions:
             raise ANSWERS[directive.submit](directive.terms)
         user = user_json(user_id_of(token))
         interaction_id = str(self.snowflakes.issue())
-        return Job(interaction_id, channel_id, server_id, user, wish.command, wish.options, directive, wish.press)
+        nonce = payload.get("nonce")
+        return Job(
+            interaction_id,
+            channel_id,
+            server_id,
+            user,
+            wish.command,
+            wish.options,
+            directive,
+            wish.press,
+            nonce=None if nonce is None else str(nonce),
+        )
 
     def _command(self, application_id: str, data: dict[str, Any], files: frozenset[str]) -> _Wish:
         command = self.commands.find(application_id, data.get("id"), data.get("name"))

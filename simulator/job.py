@@ -33,8 +33,8 @@ class Press:
 class Job:
     """A submission that passed validation.
 
-    ``options`` are the command's; a pressed button has those of the job whose message it stands on. ``original`` is
-    the first message of the bot's answer.
+    ``options`` are the command's; a pressed button has those of the job whose message it stands on. ``nonce`` is the
+    client's own name for the interaction. ``original`` is the first message of the bot's answer.
     """
 
     interaction_id: str
@@ -45,6 +45,7 @@ class Job:
     options: dict[str, Any]
     directive: Directive
     press: Press | None = None
+    nonce: str | None = None
     original: Message | None = None
 
     @property

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 DEFAULT = 0
 REPLY = 19
 CHAT_INPUT_COMMAND = 20
+EPHEMERAL = 64
 LOADING = 128
 _TEXT_DISPLAY = 10
 
@@ -121,6 +122,28 @@ def final_text(job: Job) -> str:
         return f"{_mention(job)} You have too many jobs running at once. Please wait until one has finished."
     # The bracket without a partner stands in the only printed sample of the live bot.
     return f"{_mention(job)} ({job.caption}) Author: {_mention(job)})"
+
+
+def ephemeral_json(job: Job, message_id: int) -> dict[str, Any]:
+    """Build the refusal that only its user sees, and only on the gateway."""
+    text = {
+        "busy": "You have too many jobs running at once. Please wait until one has finished.",
+        "moderated": "Your prompt was blocked: it may contain sensitive content (moderation).",
+        "failed": "Generation failed. Please try again later.",
+    }[job.directive.says]
+    return {**message_json(job, message_id, f"{_mention(job)} {text}", flags=EPHEMERAL), "guild_id": job.server_id}
+
+
+def modal_json(job: Job) -> dict[str, Any]:
+    """Build the form that a pressed button opens: one text input, for a prompt."""
+    text_input = {"type": 4, "id": 2, "custom_id": "prompt", "style": 2, "label": "Prompt", "required": True}
+    return {
+        "channel_id": job.channel_id,
+        "custom_id": f"pixverse:modal:{job.interaction_id}",
+        "title": "New prompt",
+        "application": {"id": PIXVERSE_ID, "name": "PixVerse", "icon": None, "description": ""},
+        "components": [{"type": 1, "id": 1, "components": [text_input]}],
+    }
 
 
 def buttons_of(job: Job, *, first_id: int = 1) -> list[dict[str, Any]]:

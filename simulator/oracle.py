@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from simulator.census import Census
 from simulator.snowflake import clock_ms
 
 _VISIBLY_ENDED_BADLY = frozenset({"failed", "moderated", "busy", "deleted", "modal"})
@@ -100,7 +101,7 @@ class Tally:
 
 REQUEST_KINDS = (
     *("users", "index", "channels", "messages", "message", "interactions"),
-    *("attachments", "uploads", "refresh_urls", "cdn"),
+    *("attachments", "uploads", "refresh_urls", "cdn", "gateway"),
 )
 """Kinds of requests to the fake; ``messages`` are the polls."""
 
@@ -119,6 +120,7 @@ class Oracle:
         self._last_of: dict[tuple[str, str, int | None], Record] = {}
         self._submissions = 0
         self._duplicates = 0
+        self.census = Census()
 
     def reset(self) -> None:
         """Forget every count, and the accounts that nobody declared; declared limits stay."""
@@ -129,6 +131,7 @@ class Oracle:
         self._records.clear()
         self._last_of.clear()
         self._submissions = self._duplicates = 0
+        self.census.reset()
 
     def forget_limits(self) -> None:
         """Treat every account as undeclared."""
@@ -184,6 +187,7 @@ class Oracle:
             "breaches": breaches,
             "totals": totals,
             "requests": {kind: self._requests[kind] for kind in REQUEST_KINDS},
+            "sessions": self.census.as_json(),
             "accounts": {account: tally.as_json() for account, tally in self._tallies.items()},
         }
         head = json.dumps(verdict).encode()

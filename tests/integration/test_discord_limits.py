@@ -121,6 +121,17 @@ async def held(call: Awaitable[object]) -> CallHeld | None:
     return None
 
 
+async def test_a_limit_on_the_question_where_the_gateway_is_holds_every_workers_question(workers: Workers) -> None:
+    workers.discord.answers = [limited(60)]
+
+    with pytest.raises(RateLimited):
+        await workers.rest().gateway_url("a-token")
+
+    assert await held(workers.rest().gateway_url("a-token")) is not None
+    assert await held(workers.rest().messages("a-token", "1")) is None
+    assert workers.discord.paths == ["/gateway", "/channels/1/messages"]
+
+
 @pytest.mark.parametrize("has_bucket", [False, True])
 @pytest.mark.parametrize(
     ("scope", "stops_token", "counts"),

@@ -594,6 +594,21 @@ MUTANTS: list[Mutant] = [
         killers=(lua("learning"), lua("reassert")),
     ),
     *_in(
+        "session_hold",
+        ("owner ~= '' and owner ~= ARGV[2]", "false", "two processes have a session of one token"),
+        ("if owner == '' then\n", "if true then\n", "a renewal looks like another's claim"),
+        ("redis.call('PEXPIRE', key, ARGV[3])\n", "", "a dead holder's place is never free"),
+        ("(tonumber(number) or 0) + 1)", "0)", "two claims of one moment cannot be told apart"),
+        ("math.max(redis.call('PTTL', key), 1)", "1", "who waits asks without end"),
+    ),
+    *_in(
+        "session_leave",
+        ("if redis.call('HGET', key, 'owner') ~= ARGV[2] then return 0 end\n", "", "anybody ends the holder's lease"),
+        ("redis.call('HDEL', key, 'owner')\n", "", "a process that stopped is waited for"),
+        ("redis.call('HDEL', key, 'owner')", "redis.call('DEL', key)", "two claims of one moment have one number"),
+        killers=(lua("session_hold"),),
+    ),
+    *_in(
         "reassert",
         ("closed_ms = learning_ms()", "closed_ms = 0", "granted while others have not told yet"),
         ("if key_lives_ms > 0 then", "if false then", "a key that was lost makes a second job"),

@@ -74,6 +74,7 @@ def test_the_contracts_hold() -> None:
         (("dispatcher/jobs.py", "import rq"), "rq"),
         (("workers/ledger.py", "import httpx"), "httpx"),
         (("dispatcher/service.py", "import httpx"), "httpx"),
+        (("workers/upstream/discord/rest.py", "import websockets"), "websockets"),
         (("dispatcher/events.py", "import rich"), "client"),
         (("simulator/oracle.py", "import dispatcher.models"), "simulator"),
         (("dispatcher/slots.py", "import simulator.oracle"), "simulator"),
@@ -100,6 +101,14 @@ def test_the_client_loads_no_worker_web_or_http_library() -> None:
     loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert loaded.stdout.split() == []
+
+
+def test_a_worker_loads_no_gateway_before_it_is_asked_for() -> None:
+    program = "import workers.upstream.discord, sys; print('websockets' in sys.modules)"
+
+    loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert loaded.stdout.split() == ["False"]
 
 
 def test_config_is_data_and_no_package() -> None:

@@ -43,6 +43,8 @@ TRANSITIONS = [
     "reap",
     "reassert",
     "renew",
+    "session_hold",
+    "session_leave",
     "settle",
     "submit",
     "took",

@@ -25,6 +25,7 @@ _BLOCKED_S = 60.0
 
 ME = Route("me")
 INTERACTIONS = Route("interactions")
+GATEWAY = Route("gateway")
 UNPACED = Pace()
 """Submissions of an account are paced by the gate (``min_interval_ms``)."""
 

@@ -133,6 +133,18 @@ class Rest:
         """
         await self._pacing.turn(token, limits.INTERACTIONS, pace=limits.UNPACED, leaves=False)
 
+    async def gateway_url(self, token: str) -> str:
+        """Return where the gateway says that it is (``GET /gateway``). One attempt.
+
+        Raises:
+            AccountRejected, RateLimited, UpstreamUnavailable, UpstreamBlocked, CallHeld.
+        """
+        found = await self._get(token, limits.GATEWAY, "/gateway")
+        if not isinstance(found, dict) or not isinstance(found.get("url"), str):
+            raise UpstreamUnavailable(NAME, "the gateway's address came in an unknown shape")
+        url: str = found["url"]
+        return url
+
     async def interact(
         self,
         token: str,
