@@ -94,6 +94,8 @@ class Settings(BaseSettings):
     discord_pace_read_burst: PositiveInt = 10
     discord_pace_address_per_s: Annotated[float, Field(ge=0, le=1000)] = 0
     discord_invalid_max: Annotated[int, Field(ge=1, le=5000)] = 300
+    observe: Literal["poll", "gateway"] = "poll"
+    discord_gateway_hosts: list[str] = ["discord.gg"]
     poll_min_s: SomeSeconds = 3
     poll_max_s: SomeSeconds = 30
     min_interval_ms: NonNegativeInt = 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
 import httpx
 from pydantic import SecretStr
@@ -19,9 +20,10 @@ from workers.upstream import Ended, Ledger, Outcome, PassedOn, Refused, Verdict
 from workers.upstream.discord import snowflake
 from workers.upstream.discord.clock import UpstreamClock
 from workers.upstream.discord.durations import Durations
+from workers.upstream.discord.feed import Feed
 from workers.upstream.discord.limits import limits_of
 from workers.upstream.discord.matching import Expected, Pressed
-from workers.upstream.discord.observers import Observers
+from workers.upstream.discord.observers import Observers, Source
 from workers.upstream.discord.outcomes import outcome_of
 from workers.upstream.discord.phrases import Phrasebook, normalised
 from workers.upstream.discord.presses import NEEDS_GATEWAY
@@ -74,7 +76,8 @@ class Discord:
         rest = Rest(settings.discord_api_url, self._wire, self._clock, Pacing(store, limits_of(settings)))
         uploader = Uploader(rest, self._wire, Storage(settings.storage), settings.discord_upload_hosts)
         self._sender = Sender(settings, rest, uploader, open_secret)
-        self._observers = Observers(rest, store, Bounds(settings.poll_min_s, settings.poll_max_s))
+        source_of = _relays(settings, rest, store) if settings.observe == "gateway" else None
+        self._observers = Observers(rest, store, Bounds(settings.poll_min_s, settings.poll_max_s), source_of)
         self._durations = Durations(store)
         self._phrases = {command: Phrasebook(settings, command) for command in FILES}
 
@@ -226,6 +229,15 @@ class Discord:
         if isinstance(error, SecretError):
             return Refused(reason=str(error), counted=False, cools="suspected")
         return outcome_of(error)
+
+
+def _relays(settings: Settings, rest: Rest, store: AsyncStore) -> Callable[[Feed, str], Source]:
+    """How the gateway's events of a token come to the feed."""
+    from workers.upstream.discord.gateway.address import socket_url  # noqa: PLC0415 (its library is an extra)
+    from workers.upstream.discord.gateway.relay import Relay  # noqa: PLC0415 (as before)
+
+    check = partial(socket_url, api_url=settings.discord_api_url, hosts=settings.discord_gateway_hosts)
+    return lambda feed, token: Relay(feed, store, token, find=lambda: rest.gateway_url(token), check=check)
 
 
 def _sent_ms(ledger: Ledger) -> int:
