@@ -17,8 +17,9 @@ from dispatcher.errors import AccountConflict, AccountNotFound, StoreReplyError
 from dispatcher.keys import Keys, pool_of
 from dispatcher.models import Account, AccountState
 from dispatcher.plan import Plan
-from dispatcher.registration import read_registration
+from dispatcher.registration import read_named, read_registration
 from dispatcher.replies import entropy, hash_of, milliseconds
+from dispatcher.requests import DISCORD, checked_name
 from dispatcher.secrets import SecretKeys, mask
 from dispatcher.settings import Settings
 
@@ -26,9 +27,20 @@ _NOW = command("TIME", read=milliseconds)
 
 
 class Accounts:
-    """The Discord accounts of one store."""
+    """The accounts of one upstream in one store.
 
-    def __init__(self, settings: Settings, secret_keys: SecretKeys) -> None:
+    Args:
+        settings: name the store's keys and times.
+        secret_keys: seal and open secrets.
+        upstream: whose accounts; an entry point's name in ``dispatcher.upstreams``.
+
+    Raises:
+        RequestInvalid: no upstream can be called that.
+    """
+
+    def __init__(self, settings: Settings, secret_keys: SecretKeys, upstream: str = DISCORD) -> None:
+        self.settings = settings
+        self.upstream = checked_name("upstream", upstream)
         self.keys = Keys(settings.namespace)
         self.secret_keys = secret_keys
         self.ttl_ms = int(settings.lease_ttl_s * 1000)
@@ -39,7 +51,7 @@ class Accounts:
         *,
         user: int,
         channel: str,
-        server: str,
+        server: str = "",
         secret: SecretStr,
         max_jobs: int,
         daily_cap: int | None = None,
@@ -48,8 +60,8 @@ class Accounts:
 
         Args:
             user: whose account.
-            channel: where it takes jobs.
-            server: the channel's server.
+            channel: where it takes jobs; of another upstream than Discord, the account's name, unique over the store.
+            server: the channel's server; only Discord's have one.
             secret: the upstream's token.
             max_jobs: how many jobs at once.
             daily_cap: its own number of submissions a UTC day, 0 for no cap; None leaves it as it is.
@@ -61,9 +73,10 @@ class Accounts:
             RequestInvalid: a value is not acceptable, in the contract's words.
             AccountConflict (when the reply is read): the channel is another user's, or another channel has the secret.
         """
-        given = {"discord": secret.get_secret_value(), "server": server, "channel": channel, "maxJobs": max_jobs}
-        account = read_registration(given, channel=channel)
-        pool = pool_of(user, "discord")
+        noun = "discord" if self.upstream == DISCORD else "secret"
+        given = {noun: secret.get_secret_value(), "server": server, "channel": channel, "maxJobs": max_jobs}
+        account = (read_registration if self.upstream == DISCORD else read_named)(given, channel=channel)
+        pool = self._pool(user)
         version = f"{time.time_ns() // 1_000_000}-{secrets.token_hex(4)}"
         args = (
             entropy(),
@@ -87,9 +100,9 @@ class Accounts:
                 case ["foreign"]:
                     raise AccountConflict(f"Channel {channel} is registered by another user")
                 case ["duplicate", str(holder), str(its_pool)] if its_pool == pool:
-                    raise AccountConflict(f"Channel {holder} configuration has same discord value")
+                    raise AccountConflict(f"Channel {holder} configuration has same {noun} value")
                 case ["duplicate", _, _]:
-                    raise AccountConflict("Configuration of another user has same discord value")
+                    raise AccountConflict(f"Configuration of another user has same {noun} value")
                 case _:
                     raise StoreReplyError("account_put", reply)
 
@@ -108,11 +121,11 @@ class Accounts:
                 raise AccountNotFound(channel)
             return account
 
-        return command("HGETALL", self.keys.account(pool_of(user, "discord"), channel), read=read)
+        return command("HGETALL", self.keys.account(self._pool(user), channel), read=read)
 
     def used(self, *, user: int, channel: str) -> Call[int]:
         """Count the slots held on the channel, those of a deleted account that drains included."""
-        return command("ZCARD", self.keys.of("slots", pool_of(user, "discord"), channel), read=int)
+        return command("ZCARD", self.keys.of("slots", self._pool(user), channel), read=int)
 
     def show(self, *, user: int, channel: str) -> Plan[Account]:
         """Read one account with the slots it uses.
@@ -130,7 +143,7 @@ class Accounts:
 
     def list(self, *, user: int) -> Plan[Sequence[Account]]:
         """Read all accounts of a user with the slots they use, by channel."""
-        pool = pool_of(user, "discord")
+        pool = self._pool(user)
         (channels,) = yield [command("SMEMBERS", self.keys.of("accounts", pool), read=sorted)]
         accounts = yield [
             command("HGETALL", self.keys.account(pool, channel), read=read_living_account) for channel in channels
@@ -150,7 +163,7 @@ class Accounts:
         """
         first = True
         while True:
-            (verdict,) = yield [self._remove_once(pool_of(user, "discord"), channel)]
+            (verdict,) = yield [self._remove_once(self._pool(user), channel)]
             if verdict == "missing" and first:
                 raise AccountNotFound(channel)
             if verdict != "more":
@@ -206,7 +219,7 @@ class Accounts:
         return self._state(user, channel, "disabled", reason)
 
     def _state(self, user: int, channel: str, state: AccountState, reason: str) -> Call[AccountState]:
-        args = (entropy(), self.ttl_ms, pool_of(user, "discord"), channel, state, reason)
+        args = (entropy(), self.ttl_ms, self._pool(user), channel, state, reason)
 
         def read(reply: Any) -> AccountState:
             match reply:
@@ -219,13 +232,16 @@ class Accounts:
 
         return Call("account_state", args, read)
 
-    def open_secret(self, account: Account, *, upstream: str = "discord") -> SecretStr:
-        """Open the secret of an account as a claim or a permit gave it.
+    def _pool(self, user: int) -> str:
+        return pool_of(user, self.upstream)
+
+    def open_secret(self, account: Account, *, upstream: str | None = None) -> SecretStr:
+        """Open the secret of an account as a claim or a permit gave it; of another upstream, where one is named.
 
         Raises:
             SecretError: it was sealed under a key that is not configured, or for another account or version.
         """
-        name = f"{pool_of(account.user, upstream)}:{account.channel}"
+        name = f"{pool_of(account.user, upstream or self.upstream)}:{account.channel}"
         return self.secret_keys.open(account.sealed, account=name, version=account.secret_version)
 
 

@@ -14,6 +14,7 @@ from dispatcher.errors import AccountNotFound, StoreReplyError
 from dispatcher.keys import Keys, pool_of
 from dispatcher.models import Revive
 from dispatcher.replies import entropy, hash_of
+from dispatcher.requests import DISCORD
 from dispatcher.settings import Settings
 
 Finding = Literal["ok", "rejected", "unclear"]
@@ -50,9 +51,10 @@ def channel_of(check_id: str) -> str:
 
 
 class Checks:
-    """The checks of one store."""
+    """The checks of one store; of one upstream's accounts, where they are asked for by name."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, upstream: str = DISCORD) -> None:
+        self.upstream = upstream
         self.keys = Keys(settings.namespace)
         self.ttl_ms = int(settings.lease_ttl_s * 1000)
 
@@ -72,7 +74,7 @@ class Checks:
                 case _:
                     raise StoreReplyError("account_check", reply)
 
-        return Call("account_check", (pool_of(user, "discord"), channel, JOIN_MS, KNOWN_S, BATCH), read)
+        return Call("account_check", (pool_of(user, self.upstream), channel, JOIN_MS, KNOWN_S, BATCH), read)
 
     def ask_due(self) -> Call[list[str]]:
         """Have workers check the disabled accounts whose time has come, 64 at most; returns the checks' ids."""
@@ -96,7 +98,7 @@ class Checks:
                 return None
             return Checked(finding, told["reason"], told["state"])  # type: ignore[arg-type]  # as just looked up
 
-        return command("HGETALL", self.keys.of("check", pool_of(user, "discord"), channel), read=read)
+        return command("HGETALL", self.keys.of("check", pool_of(user, self.upstream), channel), read=read)
 
     def pool(self, channel: str) -> Call[str | None]:
         """Read which pool a channel belongs to; None if it is registered no more."""

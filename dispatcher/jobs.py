@@ -21,7 +21,7 @@ from dispatcher.keys import Keys, pool_of
 from dispatcher.models import Job, Parent, new_job_id, short_id
 from dispatcher.options import Options, check_request
 from dispatcher.replies import entropy, hash_of, table
-from dispatcher.requests import REQUESTS, Request
+from dispatcher.requests import Request, request_type
 from dispatcher.settings import Settings
 
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
@@ -116,6 +116,7 @@ class Jobs:
         Raises (when the reply is read):
             JobNotFound: no such job of this user.
             JobStateError: it has not ended.
+            RequestInvalid: its kind of request is of an upstream that is not installed here.
         """
 
         def read(reply: Any) -> tuple[Request, Options]:
@@ -126,7 +127,8 @@ class Jobs:
             if not job.is_final:
                 raise JobStateError(job.id, job.status, "a final one")
             given_ms = int(record["deadline_ms"]) - int(record["created_ms"])
-            return REQUESTS[job.kind](**job.request), Options(
+            model = request_type(record["pool"].partition(":")[2], job.kind)
+            return model(**job.request), Options(
                 user=user,
                 idempotency_key=f"retry:{job.id}",
                 priority=job.priority,

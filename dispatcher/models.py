@@ -14,14 +14,13 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dispatcher.errors import RecordUnreadable
-from dispatcher.requests import Kind
+from dispatcher.requests import DISCORD, Kind
 
 Status = Literal["created", "started", "progress", "completed", "failed", "moderated", "cancelled"]
 FINAL: frozenset[str] = frozenset({"completed", "failed", "moderated", "cancelled"})
 _ID_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _ID = re.compile(r"\d{17}[A-Z2-7]{6}")
-_WIRE_ID = re.compile(r"job:(\d{17}[A-Z2-7]{6})-user:(\d+)-channel:(\S+)-bot:(pixverse|platform)")
-_BOTS = {"discord": "pixverse", "platform": "platform"}
+_WIRE_ID = re.compile(r"job:(\d{17}[A-Z2-7]{6})-user:(\d+)-channel:(\S+)-bot:([a-z0-9_]+)")
 
 
 def new_job_id(at: datetime | None = None) -> str:
@@ -104,7 +103,7 @@ class Job(BaseModel):
     id: str
     jobid: str
     user: int
-    kind: Kind
+    kind: str
     verb: str
     status: Status
     created: datetime
@@ -172,7 +171,7 @@ class Job(BaseModel):
             jobid=wire_id(record["id"], int(record["user"]), record.get("wire_channel") or "0", upstream),
             user=int(record["user"]),
             kind=record["kind"],
-            verb=f"{_BOTS[upstream]}-{record['kind']}",
+            verb=f"{_bot(upstream)}-{record['kind']}",
             status=record["status"],
             created=_instant(record["created_ms"]),
             updated=_instant(record["updated_ms"]),
@@ -204,7 +203,12 @@ class Job(BaseModel):
 
 def wire_id(job_id: str, user: int, channel: str, upstream: str) -> str:
     """Compose the id that HTTP and ``Job.jobid`` show."""
-    return f"job:{job_id}-user:{user}-channel:{channel}-bot:{_BOTS[upstream]}"
+    return f"job:{job_id}-user:{user}-channel:{channel}-bot:{_bot(upstream)}"
+
+
+def _bot(upstream: str) -> str:
+    """Discord is where PixVerse's bot is; any other upstream is called by its own name."""
+    return "pixverse" if upstream == DISCORD else upstream
 
 
 AccountState = Literal["active", "paused", "draining", "disabled", "deleted"]

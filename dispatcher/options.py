@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from dispatcher.errors import RequestInvalid
 from dispatcher.models import Status
-from dispatcher.requests import REQUESTS, Request
+from dispatcher.requests import DISCORD, REQUESTS, Request
 from dispatcher.uploads import too_large
 
 USER_MAX = 2**53 - 1
@@ -76,7 +76,8 @@ def check_request(request: Any, *, upload_max_bytes: int) -> None:
     Raises:
         RequestInvalid: it is none of the kinds of request, or a file of it is larger than that.
     """
-    if not isinstance(request, Request) or type(request) not in REQUESTS.values():
+    is_known = isinstance(request, Request) and type(request) is not Request
+    if not is_known or (request.upstream == DISCORD and type(request) not in REQUESTS.values()):
         noun = "Request alone" if type(request) is Request else type(request).__name__
         raise RequestInvalid("request", f"{noun} is not a request such as Create or CreateSingle")
     for field, upload in request.uploads().items():

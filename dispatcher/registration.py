@@ -23,6 +23,7 @@ SECRET_CHARACTERS = 16
 """So many of a secret's first characters, found in another field, are masked; fewer could be met by chance."""
 
 _CHANNEL_ID = re.compile(r"[0-9]{17,20}")
+_ACCOUNT_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 _API_TOKEN = re.compile(r"user:[0-9]+-[\x21-\x7e]*")
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
@@ -66,7 +67,7 @@ def read_registration(given: Mapping[str, Any], *, channel: str) -> Registration
     Raises:
         RequestInvalid: the first rule that fails, in the contract's words; no message shows the Discord token.
     """
-    secret = _secret(given.get("discord"))
+    secret = _secret(given.get("discord"), "discord")
     for name in ("server", "channel"):
         if _is_empty(given.get(name)):
             raise RequestInvalid(name, f"Required param {name} is missing or empty")
@@ -82,17 +83,34 @@ def read_registration(given: Mapping[str, Any], *, channel: str) -> Registration
     return Registration(channel=named, server=server.strip(), secret=secret, max_jobs=max_jobs)
 
 
+def read_named(given: Mapping[str, Any], *, channel: str) -> Registration:
+    """Check an account of another upstream than Discord: ``channel`` is its name, ``secret`` what opens it.
+
+    Args:
+        given: the fields as they came.
+        channel: the name that the caller addressed.
+
+    Raises:
+        RequestInvalid: the first rule that fails; no message shows the secret.
+    """
+    secret = _secret(given.get("secret"), "secret")
+    if not _ACCOUNT_NAME.fullmatch(channel):
+        shown = _shown(channel, secret)
+        raise RequestInvalid("channel", f"Account name {shown} is not 1 to 64 characters of A-Z, a-z, 0-9, _ and -")
+    return Registration(channel=channel, server="", secret=secret, max_jobs=_max_jobs(given.get("maxJobs"), secret))
+
+
 def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _secret(value: Any) -> SecretStr:
+def _secret(value: Any, field: str) -> SecretStr:
     text = value.strip() if isinstance(value, str) else ""
     if not text:
-        raise RequestInvalid("discord", "Required param discord is missing or empty")
+        raise RequestInvalid(field, f"Required param {field} is missing or empty")
     # It travels in an HTTP header; a line break or an umlaut would only fail later, in a worker.
     if not _HEADER_SAFE.fullmatch(text):
-        raise RequestInvalid("discord", "Param discord value is not supported")
+        raise RequestInvalid(field, f"Param {field} value is not supported")
     return SecretStr(text)
 
 

@@ -5,6 +5,9 @@ Field names are the HTTP contract's (``docs/http-api.md``), also in Python.
 
 from __future__ import annotations
 
+import re
+from functools import cache
+from importlib.metadata import entry_points
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -14,7 +17,10 @@ from dispatcher.errors import RequestInvalid
 from dispatcher.uploads import Upload, read_upload
 
 Kind = Literal["create", "create_single", "animate", "meme_face", "button"]
-UpstreamName = Literal["discord", "platform"]
+"""Of Discord's requests."""
+DISCORD = "discord"
+GROUP = "dispatcher.requests"
+"""Entry points by which other distributions declare requests of upstreams of their own."""
 
 PROMPT_CHARACTERS = 512
 BUTTON_CHARACTERS = 80
@@ -22,6 +28,7 @@ BUTTON_CHARACTERS = 80
 JOB_ID_CHARACTERS = 255
 MAX_JOBS = 10
 MOTION_MAX = 10
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 SEED_MAX = 2_147_483_647
 STYLES = ("Realistic", "Anime", "3D Animation")
 ASPECT_RATIOS = ("16:9", "9:16", "1:1", "4:3", "3:4")
@@ -70,8 +77,22 @@ def _told(problem: ErrorDetails, title: str) -> RequestInvalid:
             return RequestInvalid(field, f"Param {field} value {problem['input']!s:.80} is not supported")
 
 
+def checked_name(field: str, name: str) -> str:
+    """Return a name that can be a part of keys and ids.
+
+    Raises:
+        RequestInvalid: it is none.
+    """
+    if not _NAME.fullmatch(name):
+        raise RequestInvalid(field, f"{field} {name!r:.80} is not a name of a-z, 0-9 and _, at most 40 characters")
+    return name
+
+
 class Request(BaseModel):
     """What every request has; ``maxJobs`` lowers the account's limit for this job alone.
+
+    A request of another upstream is a subclass with its ``kind`` and ``upstream``, declared by an entry point in
+    ``dispatcher.requests``; its fields are what it asks for.
 
     Raises:
         RequestInvalid: a field is missing or not acceptable; ``field`` names it.
@@ -79,8 +100,8 @@ class Request(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: ClassVar[Kind]
-    upstream: ClassVar[UpstreamName] = "discord"
+    kind: ClassVar[str]
+    upstream: ClassVar[str] = DISCORD
 
     maxJobs: Annotated[Annotated[int, Field(ge=1, le=MAX_JOBS)] | None, BeforeValidator(_absent_if_empty)] = None
 
@@ -89,6 +110,12 @@ class Request(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise _told(error.errors()[0], type(self).__name__) from None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        super().__pydantic_init_subclass__(**options)
+        for field in ("kind", "upstream"):
+            checked_name(field, getattr(cls, field, ""))
 
     def uploads(self) -> dict[str, Upload]:
         """Return the request's files by field."""
@@ -167,3 +194,22 @@ class Button(Request):
 
 
 REQUESTS: dict[str, type[Request]] = {model.kind: model for model in (Create, CreateSingle, Animate, MemeFace, Button)}
+"""Discord's requests by kind."""
+
+
+def request_type(upstream: str, kind: str) -> type[Request]:
+    """Return the model of a stored request.
+
+    Raises:
+        RequestInvalid: no installed distribution has it.
+    """
+    found = REQUESTS.get(kind) if upstream == DISCORD else _declared().get((upstream, kind))
+    if found is None:
+        raise RequestInvalid("kind", f"{kind} of {upstream} is declared by nothing that is installed here")
+    return found
+
+
+@cache
+def _declared() -> dict[tuple[str, str], type[Request]]:
+    models: list[type[Request]] = [entry.load() for entry in entry_points(group=GROUP)]
+    return {(model.upstream, model.kind): model for model in models}

@@ -23,15 +23,18 @@ from dispatcher.errors import CheckTimeout, SettingsError
 from dispatcher.models import Account
 from dispatcher.plan import carry_out
 from dispatcher.registration import Registration
-from dispatcher.requests import MAX_JOBS
+from dispatcher.requests import DISCORD, MAX_JOBS
 from dispatcher.secrets import keys_for
 from dispatcher.settings import Settings
 
 SECRET_VARIABLE = "DISPATCHER_ACCOUNT_SECRET"  # noqa: S105 (a name, not a secret)
 LOOK_AGAIN_S = 0.1
 
-Channel = Annotated[str, typer.Argument(metavar="CHANNEL", help="Discord channel id of the account.")]
-Server = Annotated[str, typer.Option(help="Discord server (guild) id.")]
+Channel = Annotated[
+    str, typer.Argument(metavar="CHANNEL", help="Discord channel id of the account; of another upstream, its name.")
+]
+Server = Annotated[str, typer.Option(help="Discord server (guild) id.", show_default=False)]
+Upstream = Annotated[str, typer.Option(help="Whose accounts: discord, or another that workers have installed.")]
 MaxJobs = Annotated[int, typer.Option(help=f"Jobs it may run at once, 1 to {MAX_JOBS}.")]
 DailyCap = Annotated[int | None, typer.Option(min=0, help="Submissions a UTC day, 0 for no cap; else the setting's.")]
 
@@ -47,9 +50,10 @@ def add(
     place: Place,
     *,
     channel: Channel,
-    server: Server,
+    server: Server = "",
     max_jobs: MaxJobs = 3,
     daily_cap: DailyCap = None,
+    upstream: Upstream = DISCORD,
     user: User = 1,
     as_json: AsJson = False,
 ) -> None:
@@ -59,17 +63,18 @@ def add(
     """
     secret = _read_secret()
     with place.store() as (store, settings):
+        accounts = _accounts(settings, upstream)
         given = Registration(channel=channel, server=server, secret=secret, max_jobs=max_jobs)
-        _put(place, store, settings, user=user, given=given, daily_cap=daily_cap)
-        _show(store, settings, user=user, channel=channel, as_json=as_json)
+        _put(place, store, accounts, user=user, given=given, daily_cap=daily_cap)
+        _show(store, accounts, user=user, channel=channel, as_json=as_json)
 
 
 @app.command("list", epilog="Example: dispatcher account list --json")
 @placed
-def list_(place: Place, *, user: User = 1, as_json: AsJson = False) -> None:
+def list_(place: Place, *, upstream: Upstream = DISCORD, user: User = 1, as_json: AsJson = False) -> None:
     """List a user's accounts with their slots."""
     with place.store() as (store, settings):
-        accounts = carry_out(store, _accounts(settings).list(user=user))
+        accounts = carry_out(store, _accounts(settings, upstream).list(user=user))
     if as_json:
         show_json([_fields(account) for account in accounts])
         return
@@ -84,10 +89,12 @@ def list_(place: Place, *, user: User = 1, as_json: AsJson = False) -> None:
 
 @app.command("show", epilog="Example: dispatcher account show 1197013797467074001")
 @placed
-def show(place: Place, *, channel: Channel, user: User = 1, as_json: AsJson = False) -> None:
+def show(
+    place: Place, *, channel: Channel, upstream: Upstream = DISCORD, user: User = 1, as_json: AsJson = False
+) -> None:
     """Show one account."""
     with place.store() as (store, settings):
-        _show(store, settings, user=user, channel=channel, as_json=as_json)
+        _show(store, _accounts(settings, upstream), user=user, channel=channel, as_json=as_json)
 
 
 @app.command("set", epilog="Example: dispatcher account set 1197013797467074001 --max-jobs 5")
@@ -102,12 +109,13 @@ def set_(
     new_secret: Annotated[
         bool, typer.Option("--new-secret", help=f"Read a new Discord token from stdin or {SECRET_VARIABLE}.")
     ] = False,
+    upstream: Upstream = DISCORD,
     user: User = 1,
     as_json: AsJson = False,
 ) -> None:
     """Change an account; what is not given stays."""
     with place.store() as (store, settings):
-        accounts = _accounts(settings)
+        accounts = _accounts(settings, upstream)
         stored = store.do(accounts.get(user=user, channel=channel))
         given = Registration(
             channel=channel,
@@ -115,8 +123,8 @@ def set_(
             secret=_read_secret() if new_secret else accounts.open_secret(stored),
             max_jobs=stored.max_jobs if max_jobs is None else max_jobs,
         )
-        _put(place, store, settings, user=user, given=given, daily_cap=daily_cap)
-        _show(store, settings, user=user, channel=channel, as_json=as_json)
+        _put(place, store, accounts, user=user, given=given, daily_cap=daily_cap)
+        _show(store, accounts, user=user, channel=channel, as_json=as_json)
 
 
 @app.command("pause", epilog="Example: dispatcher account pause 1197013797467074001 --reason 'card expires'")
@@ -126,11 +134,12 @@ def pause(
     *,
     channel: Channel,
     reason: Annotated[str, typer.Option(help="What lists show.")] = "paused by its owner",
+    upstream: Upstream = DISCORD,
     user: User = 1,
 ) -> None:
     """Submit nothing more on an account; what was submitted goes on, what was not waits for another account."""
     with place.store() as (store, settings):
-        store.do(_accounts(settings).pause(user=user, channel=channel, reason=reason))
+        store.do(_accounts(settings, upstream).pause(user=user, channel=channel, reason=reason))
     say(f"Account {channel} is paused.")
 
 
@@ -141,12 +150,13 @@ def drain(
     *,
     channel: Channel,
     reason: Annotated[str, typer.Option(help="What lists show.")] = "drained by its owner",
+    upstream: Upstream = DISCORD,
     user: User = 1,
 ) -> None:
     """Give an account nothing more; what it holds is still submitted and ends, then it is paused."""
     with place.store() as (store, settings):
-        store.do(_accounts(settings).drain(user=user, channel=channel, reason=reason))
-        account = carry_out(store, _accounts(settings).show(user=user, channel=channel))
+        store.do(_accounts(settings, upstream).drain(user=user, channel=channel, reason=reason))
+        account = carry_out(store, _accounts(settings, upstream).show(user=user, channel=channel))
     if account.state == "draining":
         say(f"Account {channel} drains; {account.used} {'slot is' if account.used == 1 else 'slots are'} still held.")
     else:
@@ -160,6 +170,7 @@ def check(
     *,
     channel: Channel,
     timeout_s: Annotated[float, typer.Option(min=0, help="Exit 6 when it has passed.")] = 60.0,
+    upstream: Upstream = DISCORD,
     user: User = 1,
     as_json: AsJson = False,
 ) -> None:
@@ -169,7 +180,7 @@ def check(
     paused one stays paused.
     """
     with place.store() as (store, settings):
-        checked = _checked(store, Checks(settings), user=user, channel=channel, timeout_s=timeout_s)
+        checked = _checked(store, Checks(settings, upstream), user=user, channel=channel, timeout_s=timeout_s)
     told = {"channel": channel, "finding": checked.finding, "reason": checked.reason, "state": checked.state}
     if as_json:
         show_json(told)
@@ -182,24 +193,24 @@ def check(
 
 @app.command("resume", epilog="Example: dispatcher account resume 1197013797467074001")
 @placed
-def resume(place: Place, *, channel: Channel, user: User = 1) -> None:
+def resume(place: Place, *, channel: Channel, upstream: Upstream = DISCORD, user: User = 1) -> None:
     """Use a paused or disabled account again, at once."""
     with place.store() as (store, settings):
-        store.do(_accounts(settings).resume(user=user, channel=channel))
+        store.do(_accounts(settings, upstream).resume(user=user, channel=channel))
     say(f"Account {channel} is active.")
 
 
 @app.command("remove", epilog="Example: dispatcher account remove 1197013797467074001")
 @placed
-def remove(place: Place, *, channel: Channel, user: User = 1) -> None:
+def remove(place: Place, *, channel: Channel, upstream: Upstream = DISCORD, user: User = 1) -> None:
     """Forget an account; what runs on it goes on unseen, what waits for it alone fails."""
     with place.store() as (store, settings):
-        carry_out(store, _accounts(settings).remove(user=user, channel=channel))
+        carry_out(store, _accounts(settings, upstream).remove(user=user, channel=channel))
     say(f"Account {channel} is removed.")
 
 
-def _accounts(settings: Settings) -> Accounts:
-    return Accounts(settings, keys_for(settings))
+def _accounts(settings: Settings, upstream: str) -> Accounts:
+    return Accounts(settings, keys_for(settings), upstream)
 
 
 def _checked(store: Store, checks: Checks, *, user: int, channel: str, timeout_s: float) -> Checked:
@@ -218,10 +229,9 @@ def _checked(store: Store, checks: Checks, *, user: int, channel: str, timeout_s
 
 
 def _put(
-    place: Place, store: Store, settings: Settings, *, user: int, given: Registration, daily_cap: int | None
+    place: Place, store: Store, accounts: Accounts, *, user: int, given: Registration, daily_cap: int | None
 ) -> None:
     """Store an account; a simulator that plays its upstream is told."""
-    accounts = _accounts(settings)
     call = accounts.put(
         user=user,
         channel=given.channel,
@@ -230,7 +240,8 @@ def _put(
         max_jobs=given.max_jobs,
         daily_cap=daily_cap,
     )
-    simulator_url = place.simulator_url(settings)
+    settings = accounts.settings
+    simulator_url = place.simulator_url(settings) if accounts.upstream == DISCORD else None
     if simulator_url is None:
         store.do(call)
         return
@@ -244,8 +255,8 @@ def _put(
     asyncio.run(put_declared())
 
 
-def _show(store: Store, settings: Settings, *, user: int, channel: str, as_json: bool) -> None:
-    account = carry_out(store, _accounts(settings).show(user=user, channel=channel))
+def _show(store: Store, accounts: Accounts, *, user: int, channel: str, as_json: bool) -> None:
+    account = carry_out(store, accounts.show(user=user, channel=channel))
     (show_json if as_json else show_fields)(_fields(account))
 
 

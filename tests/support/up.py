@@ -42,11 +42,13 @@ class Up:
         self.state_dir = state_dir
         self.log = state_dir.parent / "up.log"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("DISPATCHER_")}
+        self.environment = {**inherited, **environment}
+        """What other commands run with, too."""
         signals = ("env", "--default-signal=INT", f"--{self.hangup}-signal=HUP")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*signals, sys.executable, "-m", "dispatcher", "up", "--json", "--state-dir", str(state_dir), *options],
-                env={**inherited, **environment},
+                env=self.environment,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -110,7 +112,15 @@ class Up:
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run another command of the program on the same state directory."""
         line = [sys.executable, "-m", "dispatcher", *arguments, "--state-dir", str(self.state_dir)]
-        return subprocess.run(line, input=stdin, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+        return subprocess.run(
+            line,
+            input=stdin,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
+        )
 
 
 class DetachedUp(Up):
