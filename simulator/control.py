@@ -107,12 +107,14 @@ class Control:
         return Response(status_code=204)
 
     async def answer_next(self, request: Request) -> Response:
-        """Answer the next ``count`` requests of a kind (about ``channel``, or about any) as a row of the table says."""
-        names = ("kind", "answer", "count", "channel", "retry_after", "scope", "buckets")
+        """Answer ``count`` requests of a kind (about ``channel``, or about any) as a row of the table says."""
+        names = ("kind", "answer", "count", "every", "channel", "retry_after", "scope", "buckets")
         body = await fields(request, *names)
-        count, channel_id = body.get("count", 1), body.get("channel")
-        if not _is_whole(count) or count < 1:
-            raise ControlError(f"count must be a whole number of at least 1, not {count!r}")
+        count, every, channel_id = body.get("count", 1), body.get("every", 1), body.get("channel")
+        if count is not None and (not _is_whole(count) or count < 1):
+            raise ControlError(f"count must be a whole number of at least 1, or null, not {count!r}")
+        if not _is_whole(every) or every < 1:
+            raise ControlError(f"every must be a whole number of at least 1, not {every!r}")
         if channel_id is not None:
             _check_id("channel", channel_id)
         answer = _choice(body, "answer", tuple(ANSWERS))
@@ -123,7 +125,7 @@ class Control:
             buckets=_choice({"buckets": "none", **body}, "buckets", get_args(Buckets)),
         )
         kind = _choice(body, "kind", _KINDS)
-        self.troubles.add(kind, answer, terms, count=count, channel_id=channel_id)
+        self.troubles.add(kind, answer, terms, count=count, every=every, channel_id=channel_id)
         return Response(status_code=204)
 
     async def delay(self, request: Request) -> Response:

@@ -164,7 +164,11 @@ class Discord:
     async def _enter(self, request: Request, kind: str) -> str:
         """Count a request and return its token; refuse it as controls say, without one, or (strict) an unknown one."""
         self.oracle.count_request(kind)
-        await self.troubles.meet(kind, request.path_params.get("channel"))
+        try:
+            await self.troubles.meet(kind, request.path_params.get("channel"))
+        except errors.DiscordError as trouble:
+            self.oracle.count_trouble(kind, trouble.kind)
+            raise
         token = request.headers.get("authorization", "").removeprefix("Bot ")
         if not token or (self.strict and not self.accounts.knows_token(token)):
             raise errors.unauthorized()

@@ -116,6 +116,7 @@ class Oracle:
     def __init__(self) -> None:
         self._tallies: dict[str, Tally] = {}
         self._requests: Counter[str] = Counter()
+        self._troubles: Counter[tuple[str, str]] = Counter()
         self._records: list[Record] = []
         self._last_of: dict[tuple[str, str, int | None], Record] = {}
         self._submissions = 0
@@ -128,6 +129,7 @@ class Oracle:
             account: Tally(limit=tally.limit) for account, tally in self._tallies.items() if tally.limit is not None
         }
         self._requests.clear()
+        self._troubles.clear()
         self._records.clear()
         self._last_of.clear()
         self._submissions = self._duplicates = 0
@@ -145,6 +147,10 @@ class Oracle:
     def count_request(self, kind: str) -> None:
         """Count one request to the fake."""
         self._requests[kind] += 1
+
+    def count_trouble(self, kind: str, answer: str) -> None:
+        """Count one request that a control had answered, by what it was answered."""
+        self._troubles[kind, answer] += 1
 
     def refuse(self, account: str | None, kind: str) -> None:
         """Count a submission that was not accepted."""
@@ -187,6 +193,7 @@ class Oracle:
             "breaches": breaches,
             "totals": totals,
             "requests": {kind: self._requests[kind] for kind in REQUEST_KINDS},
+            "troubles": {f"{kind} {answer}": count for (kind, answer), count in self._troubles.items()},
             "sessions": self.census.as_json(),
             "accounts": {account: tally.as_json() for account, tally in self._tallies.items()},
         }

@@ -112,8 +112,20 @@ REFUSALS = tuple(name for name in ANSWERS if name not in {"202", "no-json"})
 class _Waiting:
     kind: str
     answer: Callable[[], errors.DiscordError]
-    count: int
+    count: int | None
+    every: int
     channel_id: str | None
+    met: int = 0
+
+    def strikes(self) -> bool:
+        """Say whether it is the turn of the request that meets it."""
+        self.met += 1
+        return self.met % self.every == 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has struck as often as it was to."""
+        return self.count is not None and self.met >= self.count * self.every
 
 
 class Troubles:
@@ -123,9 +135,20 @@ class Troubles:
         self._waiting: deque[_Waiting] = deque()
         self._latency_s: dict[str, float] = {}
 
-    def add(self, kind: str, name: str, terms: Terms, *, count: int, channel_id: str | None) -> None:
-        """Answer the next ``count`` requests of a kind, of one channel or (None) of any, as the table says."""
-        self._waiting.append(_Waiting(kind, partial(ANSWERS[name], terms), count, channel_id))
+    def add(
+        self, kind: str, name: str, terms: Terms, *, count: int | None, every: int = 1, channel_id: str | None
+    ) -> None:
+        """Answer requests of a kind, of one channel or (None) of any, as the table says.
+
+        Args:
+            kind: of the requests.
+            name: of the answer.
+            terms: what it says of time and limits.
+            count: how many are answered so; None: as many as come, until a reset.
+            every: 20: each twentieth request of them.
+            channel_id: whose; None: any channel's.
+        """
+        self._waiting.append(_Waiting(kind, partial(ANSWERS[name], terms), count, every, channel_id))
 
     def delay(self, kind: str, latency_s: float) -> None:
         """Let each answer of a kind come this much later from now on."""
@@ -146,7 +169,8 @@ class Troubles:
             await asyncio.sleep(self._latency_s.get(kind, 0))
         for waiting in self._waiting:
             if waiting.kind == kind and waiting.channel_id in {None, channel_id}:
-                waiting.count -= 1
-                if not waiting.count:
+                if not waiting.strikes():
+                    continue
+                if waiting.is_over:
                     self._waiting.remove(waiting)
                 raise waiting.answer()

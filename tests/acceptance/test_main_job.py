@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench import cancels, fleet, in_flight, kills
+from bench import cancels, fleet, in_flight, kills, observe
 from bench.stage import stage
 from bench.verdict import is_clean
 
@@ -51,3 +51,14 @@ def test_cancelled_jobs_keep_their_slots_from_those_that_wait(tmp_path: Path) ->
 
     assert cancels.is_acceptable(figures, jobs=40), told(figures)
     assert figures["running_upstream_after_the_cancels"] == figures["slots_held_after_the_cancels"] == 40
+
+
+def test_watching_by_lists_or_by_the_gateway_brings_every_job_home_with_429s_among_the_answers() -> None:
+    play = observe.Play(jobs=36, accounts=6, slots=3, workers=2, seed=3, every=12)
+
+    figures = observe.played(play, observe.MODES)
+
+    for mode in observe.MODES:
+        assert observe.is_acceptable(figures[mode], jobs=36), told(figures[mode])
+        assert figures[mode]["limited"], told(figures[mode])
+    assert figures["gateway"]["lists_per_job"] < figures["poll"]["lists_per_job"], told(figures)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from simulator.troubles import ANSWERS, REFUSALS
-from tests.support.player import NO_TLS, SERVER_ID, Player, custom_ids_of, wait_for
+from tests.support.player import NO_TLS, SERVER_ID, Player, custom_ids_of, oracle_of, wait_for
 
 CHAT_INPUT = 20
 
@@ -148,6 +148,28 @@ def test_every_named_refusal_answers_a_list_once(alone: Player, name: str) -> No
     assert struck.text != "[]"
 
 
+def test_each_third_request_of_a_kind_is_answered_as_told_until_a_reset_and_counted(alone: Player) -> None:
+    alone.control("answers", kind="messages", answer="429", channel=alone.channel_id, every=3, count=None)
+    path = f"/channels/{alone.channel_id}/messages"
+
+    statuses = [alone.http.get(path).status_code for _ in range(6)]
+    troubles = oracle_of(alone.url)["troubles"]
+    alone.control("reset")
+    after = [alone.http.get(path).status_code for _ in range(3)]
+
+    assert statuses == [200, 200, 429] * 2
+    assert troubles["messages 429"] == 2
+    assert after == [200] * 3
+
+
+def test_of_each_second_request_only_so_many_are_answered_as_told(alone: Player) -> None:
+    alone.control("answers", kind="messages", answer="503", channel=alone.channel_id, every=2, count=2)
+
+    statuses = [alone.http.get(f"/channels/{alone.channel_id}/messages").status_code for _ in range(8)]
+
+    assert statuses == [200, 503, 200, 503, 200, 200, 200, 200]
+
+
 @pytest.mark.parametrize(("scope", "is_global"), [("user", False), ("shared", False), ("global", True)])
 def test_a_rate_limit_names_its_scope(alone: Player, scope: str, is_global: bool) -> None:
     answer = alone.create(f"a cat [[sim submit=429 retry_after=0.57 scope={scope}]]")
@@ -254,6 +276,7 @@ def test_the_index_may_be_translated_and_keeps_the_names_that_are_sent(alone: Pl
         ("answers", {"kind": "cdn", "answer": "503"}, "kind must be one of"),
         ("answers", {"kind": "messages", "answer": "teapot"}, "answer must be one of"),
         ("answers", {"kind": "messages", "answer": "503", "count": 0}, "count must be"),
+        ("answers", {"kind": "messages", "answer": "503", "every": 0}, "every must be"),
         ("answers", {"kind": "messages", "answer": "429", "scope": "all"}, "scope must be one of"),
         ("answers", {"kind": "messages", "answer": "429", "buckets": "all"}, "buckets must be one of"),
         ("answers", {"kind": "messages", "answer": "429", "retry_after": -1}, "retry_after must be"),
