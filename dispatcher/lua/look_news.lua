@@ -1,6 +1,6 @@
 -- Something told of a channel without being asked, such as a session that Discord sends events to.
 -- Invariant: events bring messages, and no absence: what is listed, and what is not, only a list says. They are kept
--- only where somebody watches; who comes later reads a list first.
+-- only where somebody watches: of what went before, a list alone is sure to tell.
 -- KEYS  [1] namespace
 -- ARGV  [1] digest of the token  [2] channel  [3] fed_ms: for how long more events will come; 0: nothing new about that
 --       [4] 1: a list is wanted soon, events may have been missed  [5…] of each bot's message: id, fingerprint, the message

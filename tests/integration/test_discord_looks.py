@@ -225,11 +225,66 @@ async def test_an_event_reaches_every_worker_and_lists_nothing(channel: Channel)
         looks = await asyncio.gather(look_with(watch, 10), look_with(another, 10))
 
     assert all({message.id for message in look.messages} == {10} for look in looks)
-    assert all(10 not in look.present for look in looks)
 
 
 async def test_events_for_nobody_are_not_kept(channel: Channel) -> None:
     assert not await channel.observers.feed.tell_messages(spot_of("a-token", "5"), [raw_message(10)])
+
+
+async def fed(channel: Channel, watch: Watch) -> None:
+    """Let events of the channel come, known to its first worker; a list was read before."""
+    await watch.next()
+    await channel.observers.feed.tell_fed(spot_of("a-token", "5"), for_s=60)
+    await channel.observers.feed.tell_messages(spot_of("a-token", "5"), [raw_message(3)])
+    await until(lambda: channel.observers.of("a-token", "5")._fed_until_s > time.monotonic())
+
+
+async def test_where_events_come_a_job_is_shown_its_answer_without_a_list(async_store: AsyncStore) -> None:
+    channel, spot = Channel(async_store, Bounds(0.01, 60)), spot_of("a-token", "5")
+    other = channel.worker()
+    with channel.watch() as first:
+        await fed(channel, first)
+        asked = len(channel.requests)
+        await channel.observers.feed.tell_messages(spot, [raw_message(10), raw_message(11)])
+        with channel.watch(5, is_unanswered=True) as new, other.watch(10, is_unanswered=True) as elsewhere:
+            looks = [await look_with(new, 10), await look_with(elsewhere, 11)]
+            new.answered(remote_id=9, message_id=10)
+            await channel.observers.feed.tell_messages(spot, [raw_message(12)])
+            looks += [await look_with(new, 12), await look_with(elsewhere, 12)]
+
+    assert [{m.id for m in look.messages} for look in looks] == [{10, 11}, {11}, {12}, {11, 12}]
+    assert not any(look.is_list for look in looks)
+    assert len(channel.requests) == asked
+    await channel.close()
+
+
+async def test_where_events_come_an_answer_that_they_lost_is_found_by_a_list(
+    async_store: AsyncStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.upstream.discord.rhythm.UNTOLD_S", 0.2)
+    channel = Channel(async_store, Bounds(0.01, 60))
+    with channel.watch() as first:
+        await fed(channel, first)
+        channel.listed = [raw_message(10)]
+        with channel.watch(5, is_unanswered=True) as new:
+            look = await look_with(new, 10)
+
+    assert look.is_list
+    assert look.started_s >= new.entered_s
+    await channel.close()
+
+
+async def test_where_events_come_a_job_taken_over_is_shown_a_list_first(async_store: AsyncStore) -> None:
+    channel = Channel(async_store, Bounds(0.01, 60))
+    with channel.watch() as first:
+        await fed(channel, first)
+        channel.listed = [raw_message(10)]
+        with channel.watch(5) as taken_over:
+            look = await taken_over.next()
+
+    assert look.is_list
+    assert look.present == {10}
+    await channel.close()
 
 
 async def test_while_events_come_lists_are_read_at_the_ceiling_and_when_one_is_wanted(async_store: AsyncStore) -> None:

@@ -195,7 +195,7 @@ async def test_a_job_that_is_over_for_its_caller_is_watched_until_the_upstream_e
 async def test_a_token_that_is_revoked_ends_the_job_for_its_caller_and_the_channel_is_tried_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.upstream.discord.observer._REFUSED_PAUSE_S", 0.05)
+    monkeypatch.setattr("workers.upstream.discord.rhythm._REFUSED_PAUSE_S", 0.05)
     ledger = world.ledger("seconds=1.5 ack=0")
     delivery = asyncio.create_task(play(world.discord(), ledger))
     await until(lambda: ledger.lease.state == "A")

@@ -41,8 +41,8 @@ class Channel:
         self.workers.append(Worker(self, self._store, self._bounds))
         return self.workers[-1]
 
-    def watch(self, since_id: int = 0) -> Watch:
-        return self.workers[0].watch(since_id)
+    def watch(self, since_id: int = 0, *, is_unanswered: bool = False) -> Watch:
+        return self.workers[0].watch(since_id, is_unanswered=is_unanswered)
 
     async def close(self) -> None:
         for worker in self.workers:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from dispatcher.errors import AccountRejected, CallHeld
+from dispatcher.errors import AccountRejected
 from tests.support.discord_channel import Channel
 from tests.support.discord_messages import raw_message
 from tests.support.memory import memory_store
@@ -111,12 +111,6 @@ async def test_after_a_rate_limit_and_server_trouble_the_channel_is_read_again(c
 
     with channel.watch() as watch:
         assert await ids_of(watch) == [10]
-
-
-async def test_a_block_of_any_length_is_slept_through_and_ends_no_watch(channel: Channel) -> None:
-    observer = channel.observers.of("a-token", "5")
-
-    assert observer._pause_s(CallHeld("discord", "told so", wait_s=590, is_address=True), 1) == 590
 
 
 async def test_a_channel_that_may_not_be_read_is_told_to_its_watches(channel: Channel) -> None:

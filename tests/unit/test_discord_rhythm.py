@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.upstream.discord.rhythm import Awaited, Bounds, Took, next_look_s
+from dispatcher.errors import CallHeld
+from workers.upstream.discord.rhythm import (
+    UNTOLD_S,
+    Awaited,
+    Bounds,
+    Took,
+    next_look_beside_events_s,
+    next_look_s,
+    pause_after_s,
+)
 
 DEFAULT = Bounds(min_s=3, max_s=30)
 SENT = Awaited(100, is_unanswered=True)
@@ -58,6 +67,29 @@ def test_an_answer_is_awaited_as_ever_where_durations_are_known() -> None:
     job = Awaited(100, is_unanswered=True, took=Took(early_s=30, late_s=90))
 
     assert next_look_s(last_s=None, jobs=[job], bounds=DEFAULT) == pytest.approx(100.3)
+
+
+def test_a_block_of_any_length_is_slept_through() -> None:
+    assert pause_after_s(CallHeld("discord", "told so", wait_s=590, is_address=True), 1, DEFAULT) == 590
+
+
+def test_while_events_come_a_channel_that_nobody_needs_listed_is_listed_at_the_ceiling() -> None:
+    assert next_look_beside_events_s(last_s=1000, jobs=[], bounds=DEFAULT) == 1030
+
+
+@pytest.mark.parametrize(("sent_s", "due_s"), [(1010, 1010 + UNTOLD_S), (990, 1000 + UNTOLD_S), (1029, 1030)])
+def test_an_answer_that_events_did_not_bring_in_time_is_looked_for(sent_s: float, due_s: float) -> None:
+    job = Awaited(sent_s, is_unanswered=True)
+
+    assert next_look_beside_events_s(last_s=1000, jobs=[job], bounds=DEFAULT) == due_s
+
+
+def test_who_must_see_what_came_before_it_is_shown_a_list_as_if_no_events_came() -> None:
+    job = answered(1010)
+
+    due_s = next_look_beside_events_s(last_s=1000, jobs=[job], bounds=DEFAULT)
+
+    assert due_s == next_look_s(last_s=1000, jobs=[job], bounds=DEFAULT)
 
 
 JOBS = st.builds(

@@ -10,46 +10,26 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
-from dispatcher.errors import (
-    AccountRejected,
-    CallHeld,
-    RateLimited,
-    StoreUnavailable,
-    UpstreamBlocked,
-    UpstreamError,
-)
+from dispatcher.errors import AccountRejected, StoreUnavailable, UpstreamError
 from dispatcher.log import get_logger
 from dispatcher.loop import cancel_until_done
 from workers.upstream.discord.feed import TURN_MS, Feed, Turn, View, spot_of, trouble_of
 from workers.upstream.discord.messages import ChannelMessage, id_of, parsed
+from workers.upstream.discord.questions import Questions
 from workers.upstream.discord.rest import PAGE_MAX, Rest
-from workers.upstream.discord.rhythm import Bounds, next_look_s
+from workers.upstream.discord.rhythm import Bounds, next_look_beside_events_s, next_look_s, pause_after_s
 from workers.upstream.discord.watch import Look, Watch
 
 log = get_logger(__name__)
 
-_TROUBLE_PAUSE_S = 1.0
-_REFUSED_PAUSE_S = 60.0
-"""A refused reading counts as an invalid request, and ten thousand of them block the address."""
 _ASK_AGAIN_S = 0.5
 """While another reads: should the hint that it is done be lost, or the store be away."""
-_QUESTIONS = 8
-"""How many questions are remembered: of several at the same turn the last alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class _OwnTurn:
-    """The last turn that was ours: its number; when we asked for it, and when the reading began (monotonic)."""
-
-    number: int
-    asked_s: float
-    started_s: float
+_UNKNOWN = -1
+"""In place of a hint: somebody came who does not know yet what events told before."""
 
 
 class Observer:
@@ -72,10 +52,8 @@ class Observer:
         self._version = 0
         self._listed = 0
         self._troubled = 0
-        self._turn = 0
         self._name = secrets.token_hex(8)
-        self._questions: deque[tuple[int, float]] = deque(maxlen=_QUESTIONS)
-        self._own = _OwnTurn(0, 0.0, 0.0)
+        self._questions = Questions()
         self._last_s: float | None = None
         self._not_before_s = 0.0
         self._fed_until_s = 0.0
@@ -84,6 +62,8 @@ class Observer:
     def enter(self, watch: Watch) -> None:
         """Add a watch; the first starts the poller."""
         self._watches.add(watch)
+        if not self._questions.turn or self._is_fed():
+            self._hinted = _UNKNOWN
         self._changed.set()
         if self._poller is None:
             self._poller = asyncio.create_task(self._poll(), name=f"poll {self._channel}")
@@ -99,7 +79,7 @@ class Observer:
 
     def hear(self, version: int) -> None:
         """Take a hint: there is news of that version."""
-        self._hinted = version
+        self._hinted = version if self._hinted != _UNKNOWN else _UNKNOWN
         self._changed.set()
 
     async def is_readable(self) -> bool:
@@ -159,12 +139,15 @@ class Observer:
                 return True
 
     def _due_s(self) -> float:
-        jobs = [watch.awaited for watch in self._watches]
-        if self._last_s is None or time.monotonic() >= self._fed_until_s:
+        if self._last_s is None or not self._is_fed():
+            jobs = [watch.awaited for watch in self._watches]
             return next_look_s(last_s=self._last_s, jobs=jobs, bounds=self._bounds)
-        new = [watch.awaited for watch in self._watches if not watch.has_looked]
-        due_s = self._last_s + (self._bounds.min_s if self._is_list_wanted else self._bounds.max_s)
-        return min(due_s, next_look_s(last_s=self._last_s, jobs=new, bounds=self._bounds)) if new else due_s
+        needs = [watch.awaited for watch in self._watches if watch.needs_list]
+        due_s = next_look_beside_events_s(last_s=self._last_s, jobs=needs, bounds=self._bounds)
+        return min(due_s, self._last_s + self._bounds.min_s) if self._is_list_wanted else due_s
+
+    def _is_fed(self) -> bool:
+        return time.monotonic() < self._fed_until_s
 
     # --- What to do then ----------------------------------------------------------------------------------
 
@@ -175,39 +158,25 @@ class Observer:
         known = self._version if all(watch.has_looked for watch in self._watches) else 0
         since = min(watch.since_id for watch in self._watches)
         name = self._name if is_due else ""
-        view = await self._feed.ask(self.spot, known=known, since=since, name=name, turn=self._turn)
-        self._remember(view.turn, asked_s)
+        view = await self._feed.ask(self.spot, known=known, since=since, name=name, turn=self._questions.turn)
+        self._questions.answered(view.turn, asked_s=asked_s)
         if view.verdict == "read":
             turn = Turn(name=name, known=known, since=view.read_since, prints=view.prints)
-            self._own = _OwnTurn(view.turn, asked_s, time.monotonic())
+            self._questions.granted(view.turn, asked_s=asked_s, started_s=time.monotonic())
             view = await self._read(turn, troubles=view.troubles, since=since)
             self._name = secrets.token_hex(8)
         elif view.verdict == "busy":
             self._not_before_s = time.monotonic() + _ASK_AGAIN_S
         elif view.verdict == "paused":
             self._not_before_s = time.monotonic() + view.pause_s
-        self._take(view)
-
-    def _remember(self, turn: int, asked_s: float) -> None:
-        """What is read in a later turn than this began after the question: see ``feed``."""
-        if turn <= self._turn:  # the same still; or less, for the store lost some, and what was known means nothing
-            while self._questions and self._questions[-1][0] >= turn:
-                self._questions.pop()
-        self._questions.append((turn, asked_s))
-        self._turn = turn
-
-    def _asked_before_s(self, turn: int) -> float | None:
-        """The last question before the reading of a turn began; None if there was none."""
-        if turn == self._own.number:
-            return self._own.asked_s
-        return max((asked_s for known, asked_s in self._questions if known < turn), default=None)
+        self._take(view, is_whole=not known)
 
     async def _read(self, turn: Turn, *, troubles: int, since: int) -> View:
         async with self._kept(turn, since=since):
             try:
                 window = await self._window(after=turn.since)
             except UpstreamError as error:
-                pause_s = self._pause_s(error, troubles + 1)
+                pause_s = pause_after_s(error, troubles + 1, self._bounds)
                 log.warning("channel not read", channel_id=self._channel, reason=str(error), pause_s=round(pause_s, 1))
                 view = await self._feed.tell_trouble(self.spot, error, turn=turn, pause_s=pause_s)
                 self._not_before_s = time.monotonic() + view.pause_s
@@ -222,7 +191,8 @@ class Observer:
             while True:
                 await asyncio.sleep(TURN_MS / 3000)
                 try:
-                    await self._feed.ask(self.spot, known=self._version, since=since, name=turn.name, turn=self._turn)
+                    last = self._questions.turn
+                    await self._feed.ask(self.spot, known=self._version, since=since, name=turn.name, turn=last)
                 except StoreUnavailable:
                     continue
 
@@ -245,37 +215,40 @@ class Observer:
 
     # --- What it means to the jobs ------------------------------------------------------------------------
 
-    def _take(self, view: View) -> None:
-        """Show the watches what is new to them, whoever read it."""
-        now_s = time.monotonic()
-        self._fed_until_s = now_s + view.fed_s
+    def _take(self, view: View, *, is_whole: bool) -> None:
+        """Show the watches what is new to them, whoever read it; ``is_whole``: it has all messages that are kept.
+
+        Who waits for an answer where events come is shown what they told, also before a list covers it.
+        """
+        self._fed_until_s = time.monotonic() + view.fed_s
         self._is_list_wanted = view.wanted >= view.listed
         if view.troubled != self._troubled:
             self._troubled = view.troubled
             self._fail(view)
-        if view.version == self._version:
+        is_news = view.version != self._version
+        told = {watch for watch in self._watches if watch.is_unanswered} if is_whole and self._is_fed() else set()
+        if not is_news and all(watch.has_heard for watch in told):
             return
         is_list = view.listed != self._listed
         if is_list:
-            self._last_s = now_s - view.age_s
+            self._last_s = time.monotonic() - view.age_s
             self._listed = view.listed
         fresh = {id_of(raw) for version, raw in view.news if version > self._version or view.version < self._version}
         self._version = view.version
         if not view.listed:
             return
-        asked_s = self._asked_before_s(view.listed)
-        started_s = self._own.started_s if view.listed == self._own.number else asked_s
+        asked_s, started_s = self._questions.asked_before_s(view.listed), self._questions.started_s(view.listed)
         messages = parsed(raw for _, raw in view.news)
         for watch in self._watches:
             is_new = not watch.has_looked
-            if is_new and (not is_list or asked_s is None or asked_s < watch.entered_s or watch.since_id < view.since):
-                continue  # that list may have begun before the job came, or not reach back to it
-            news = (m for m in messages if m.id > watch.since_id and (is_new or m.id in fresh))
-            watch.show(Look(started_s or 0.0, tuple(news), view.present, is_list))
+            is_shown = is_list and (not is_new or _covers(view, watch, asked_s))
+            if is_shown or (is_news and not is_new) or (is_new and watch in told):
+                news = tuple(m for m in messages if m.id > watch.since_id and (is_new or m.id in fresh))
+                watch.show(Look(started_s, news, view.present, is_shown))
 
     def _fail(self, view: View) -> None:
         """Tell the watches once that the channel may not be read; those that came since wait for the next attempt."""
-        asked_s = self._asked_before_s(view.troubled)
+        asked_s = self._questions.asked_before_s(view.troubled)
         if not view.trouble or asked_s is None:
             return
         error = trouble_of(view)
@@ -283,19 +256,6 @@ class Observer:
             for watch in self._watches:
                 if watch.entered_s <= asked_s:
                     watch.fail(error)
-
-    def _pause_s(self, error: UpstreamError, troubles: int) -> float:
-        match error:
-            case RateLimited():
-                return error.retry_after_s
-            case CallHeld():
-                return error.wait_s
-            case UpstreamBlocked():
-                return error.retry_after_s or _REFUSED_PAUSE_S
-            case AccountRejected():
-                return max(_REFUSED_PAUSE_S, self._bounds.max_s)
-            case _:
-                return min(self._bounds.max_s, _TROUBLE_PAUSE_S * 2.0 ** min(troubles - 1, 10))
 
     def _tell_end(self, poller: asyncio.Task[None]) -> None:
         """A poller ends by itself only through a fault of ours: the jobs must hear of it, not wait for ever."""
@@ -306,3 +266,8 @@ class Observer:
         failure = poller.exception() or RuntimeError("the poller ended")
         for watch in self._watches:
             watch.fail(failure)
+
+
+def _covers(view: View, watch: Watch, asked_s: float | None) -> bool:
+    """Whether a list began after the job came (``asked_s``: the last question before it), and reaches back to it."""
+    return asked_s is not None and watch.entered_s <= asked_s and view.since <= watch.since_id

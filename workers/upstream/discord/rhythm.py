@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dispatcher.errors import AccountRejected, CallHeld, RateLimited, UpstreamBlocked, UpstreamError
+
 FIRST_LOOK_AFTER_S = 0.3
 """A bot that works answers within 3 s, most within a fraction of one."""
 _FIRST_LOOK_APART_S = 0.5
 _ANSWER_APART_S = 1.0
+UNTOLD_S = 4.0
+"""Where events come, an answer that was not among them by then was lost on its way, or there is none: lists tell."""
 _SHARE_OF_AGE = 0.1
 """A result is found late by a twentieth of its job's duration on average, by a tenth at worst."""
 _SHARE_OF_SPREAD = 0.1
 """Where durations are known: a tenth of the time within which most end."""
+_TROUBLE_PAUSE_S = 1.0
+_REFUSED_PAUSE_S = 60.0
+"""A refused reading counts as an invalid request, and ten thousand of them block the address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,39 @@ def next_look_s(*, last_s: float | None, jobs: Iterable[Awaited], bounds: Bounds
         bounds: the floor and ceiling.
     """
     return min(_due_s(last_s, job, bounds) for job in jobs)
+
+
+def next_look_beside_events_s(*, last_s: float, jobs: Iterable[Awaited], bounds: Bounds) -> float:
+    """Say when a channel is listed next although events of it come: at the ceiling, or when a job needs it sooner.
+
+    Args:
+        last_s: when the last look began.
+        jobs: those that wait for an answer, and those that must see what came before them.
+        bounds: the floor and ceiling.
+    """
+    needs_s = (_untold_s(last_s, job, bounds) for job in jobs)
+    return min((last_s + bounds.max_s, *needs_s))
+
+
+def pause_after_s(error: UpstreamError, troubles: int, bounds: Bounds) -> float:
+    """Say for how long nobody reads a channel that could not be read ``troubles`` times in a row."""
+    match error:
+        case RateLimited():
+            return error.retry_after_s
+        case CallHeld():
+            return error.wait_s
+        case UpstreamBlocked():
+            return error.retry_after_s or _REFUSED_PAUSE_S
+        case AccountRejected():
+            return max(_REFUSED_PAUSE_S, bounds.max_s)
+        case _:
+            return min(bounds.max_s, _TROUBLE_PAUSE_S * 2.0 ** min(troubles - 1, 10))
+
+
+def _untold_s(last_s: float, job: Awaited, bounds: Bounds) -> float:
+    if job.is_unanswered:
+        return max(last_s, job.sent_s) + max(bounds.min_s, UNTOLD_S)
+    return _due_s(last_s, job, bounds)
 
 
 def _due_s(last_s: float | None, job: Awaited, bounds: Bounds) -> float:

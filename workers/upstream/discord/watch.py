@@ -87,6 +87,7 @@ class Watch:
         self.took = took
         self.entered_s = 0.0
         self.has_looked = False
+        self.has_heard = False
         self._channel = channel
         self._arrived = asyncio.Event()
         self._messages: dict[int, ChannelMessage] = {}
@@ -124,11 +125,17 @@ class Watch:
         """Say that the job's first message is known: nothing older matters to it any more."""
         self.remote_id = remote_id
         self.is_unanswered = False
+        self.has_looked = True  # maybe by an event alone: before its answer there was nothing of the job to see
         self.since_id = max(self.since_id, message_id - 1)
 
     async def message(self, message_id: int) -> ChannelMessage | None:
         """Read one message of a bot, however old; None where there is none (any more)."""
         return await self._channel.message(message_id)
+
+    @property
+    def needs_list(self) -> bool:
+        """Whether events are not enough for it: it waits for an answer, or did not see yet what came before it."""
+        return self.is_unanswered or not self.has_looked
 
     @property
     def awaited(self) -> Awaited:
@@ -151,7 +158,8 @@ class Watch:
 
     def show(self, look: Look) -> None:
         """Take a look in; the poller calls this."""
-        self.has_looked = True
+        self.has_heard = True
+        self.has_looked = self.has_looked or look.is_list
         self._latest = look
         self._is_list = self._is_list or look.is_list
         self._messages |= {message.id: message for message in look.messages}
