@@ -253,6 +253,7 @@ async def test_where_events_come_a_job_is_shown_its_answer_without_a_list(async_
             looks += [await look_with(new, 12), await look_with(elsewhere, 12)]
 
     assert [{m.id for m in look.messages} for look in looks] == [{10, 11}, {11}, {12}, {11, 12}]
+    assert all(look.present >= {m.id for m in look.messages} for look in looks)
     assert not any(look.is_list for look in looks)
     assert len(channel.requests) == asked
     await channel.close()

@@ -113,6 +113,15 @@ async def test_after_a_rate_limit_and_server_trouble_the_channel_is_read_again(c
         assert await ids_of(watch) == [10]
 
 
+async def test_a_page_that_a_job_asks_for_is_read_past_a_rate_limit(channel: Channel) -> None:
+    limited = {"message": "You are being rate limited.", "retry_after": 0.01, "global": False, "code": 0}
+    channel.troubles = [httpx.Response(429, json=limited)]
+    channel.listed = [raw_message(10)]
+
+    assert [message.id for message in await channel.watch().before(11)] == [10]
+    assert len(channel.requests) == 2
+
+
 async def test_a_channel_that_may_not_be_read_is_told_to_its_watches(channel: Channel) -> None:
     channel.troubles = [httpx.Response(401, json={"message": "401: Unauthorized", "code": 0})]
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from dispatcher.errors import AccountRejected, StoreUnavailable, UpstreamError
+from dispatcher.errors import AccountRejected, RateLimited, StoreUnavailable, UpstreamError
 from dispatcher.log import get_logger
 from dispatcher.loop import cancel_until_done
 from workers.upstream.discord.feed import TURN_MS, Feed, Turn, View, spot_of, trouble_of
@@ -87,19 +87,26 @@ class Observer:
 
         An empty list is believed only if the channel's description, too, knows of no message.
         """
-        if await self._rest.messages(self._token, self._channel, limit=1):
+        if await self._page(limit=1):
             return True
         return await self._rest.last_message_id(self._token, self._channel) is None
 
     async def page_before(self, message_id: int) -> list[ChannelMessage]:
         """Read the page of messages before one, oldest first."""
-        page = await self._rest.messages(self._token, self._channel, before=message_id)
+        page = await self._page(before=message_id)
         return parsed(sorted(page, key=id_of))
 
     async def message(self, message_id: int) -> ChannelMessage | None:
         """Read one message of a bot; None where there is none (any more)."""
         raw = await self._rest.message(self._token, self._channel, message_id)
         return next(iter(parsed([raw])), None) if raw else None
+
+    async def _page(self, **wanted: int) -> list[dict[str, Any]]:
+        """Read a page for a job, past one rate limit: where events come, its next look may be a long time off."""
+        try:
+            return await self._rest.messages(self._token, self._channel, **wanted)
+        except RateLimited:  # the limit is known by now, so this waits for its end, if that is near
+            return await self._rest.messages(self._token, self._channel, **wanted)
 
     def prompts(self) -> dict[int, str]:
         """Prompts of the jobs that watch, by their interaction, as far as both are known."""
@@ -244,7 +251,8 @@ class Observer:
             is_shown = is_list and (not is_new or _covers(view, watch, asked_s))
             if is_shown or (is_news and not is_new) or (is_new and watch in told):
                 news = tuple(m for m in messages if m.id > watch.since_id and (is_new or m.id in fresh))
-                watch.show(Look(started_s, news, view.present, is_shown))
+                present = view.present if is_shown else view.present.union(m.id for m in news)
+                watch.show(Look(started_s, news, present, is_shown))
 
     def _fail(self, view: View) -> None:
         """Tell the watches once that the channel may not be read; those that came since wait for the next attempt."""

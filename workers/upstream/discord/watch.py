@@ -19,8 +19,8 @@ class Look:
         started_s: monotonic instant at which the list began, or a moment before it began.
         messages: the bots' messages that are new or edited since the watch's last look, oldest first.
         present: ids of all messages listed since the oldest unfinished job's.
-        is_list: whether a list was read since the last look; else events brought the messages, and the instant and the
-            ids are the last list's: nothing new is known to be missing.
+        is_list: whether a list was read since the last look; else events brought the messages: the instant is the last
+            list's, the ids are its and theirs, and nothing new is known to be missing.
     """
 
     started_s: float
