@@ -33,6 +33,26 @@ async def test_what_one_worker_learns_another_knows_by_pool_and_command() -> Non
     await store.close()
 
 
+async def test_a_fleet_that_has_just_begun_learns_by_its_first_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, now_s = memory_store(), 1000.0
+    monkeypatch.setattr("workers.upstream.discord.durations.time.monotonic", lambda: now_s)
+    durations = Durations(store)
+    assert await durations.of("1:discord", "create") is None
+    for n in range(LEARNED_FROM):
+        await durations.add("1:discord", "create", job=f"j{n}", took_ms=5000)
+
+    assert await durations.of("1:discord", "create") is None  # it was asked for this instant
+    now_s += 6
+    assert await durations.of("1:discord", "create") == Took(5, 5)
+    for n in range(LEARNED_FROM):
+        await durations.add("1:discord", "create", job=f"k{n}", took_ms=9000)
+    now_s += 6
+    assert await durations.of("1:discord", "create") == Took(5, 5)  # what is known is not asked for so often
+    now_s += 60
+    assert (await durations.of("1:discord", "create")) == Took(5, 9)
+    await store.close()
+
+
 @pytest.mark.parametrize(
     ("edited", "told_ms"),
     [("2026-11-22T20:00:01.500000+00:00", 1_795_377_601_500), (None, 1_795_377_600_000), ("later", 1_795_377_600_000)],

@@ -18,10 +18,12 @@ LEARNED_FROM = 8
 """Fewer say nothing about how long the next takes."""
 _LIFE_MS = 7 * 86_400_000
 _READ_AGAIN_S = 60.0
+_LOOK_AGAIN_S = 5.0
+"""While nobody knows: a fleet that has just begun learns by its first jobs."""
 
 
 class Durations:
-    """What this worker knows of them: read at most once a minute for each command."""
+    """What this worker knows of them: read at most once a minute for each command, more often while nobody knows."""
 
     def __init__(self, store: AsyncStore) -> None:
         self._store = store
@@ -30,7 +32,7 @@ class Durations:
     async def of(self, pool: str, name: str) -> Took | None:
         """How long a command takes in a pool; None where nobody knows, or the store is away."""
         read_s, took = self._known.get((pool, name), (None, None))
-        if read_s is not None and time.monotonic() - read_s < _READ_AGAIN_S:
+        if read_s is not None and time.monotonic() - read_s < (_READ_AGAIN_S if took else _LOOK_AGAIN_S):
             return took
         try:
             took = await self._store.do(command("LRANGE", self._store.keys.of("took", pool, name), 0, -1, read=_took))
