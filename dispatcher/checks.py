@@ -112,16 +112,25 @@ class Checks:
         Returns:
             The state of the account now; 'missing' if it was removed.
         """
-
-        def read(reply: Any) -> str:
-            match reply:
-                case ["ok", str(state)]:
-                    return state
-                case ["missing"]:
-                    return "missing"
-                case _:
-                    raise StoreReplyError("account_checked", reply)
-
         channel = channel_of(check_id)
         args = (entropy(), self.ttl_ms, pool, channel, check_id, secret_version, finding, reason, revive)
-        return Call("account_checked", args, read)
+        return Call("account_checked", args, _state)
+
+    def reject(self, *, pool: str, channel: str, secret_version: str, reason: str, revive: Revive) -> Call[str]:
+        """Stop an account whose secret of that version the upstream refused, beside any job and any check.
+
+        Returns:
+            The state of the account now, unchanged where another secret is in force; 'missing' if it was removed.
+        """
+        args = (entropy(), self.ttl_ms, pool, channel, "", secret_version, "rejected", reason, revive)
+        return Call("account_checked", args, _state)
+
+
+def _state(reply: Any) -> str:
+    match reply:
+        case ["ok", str(state)]:
+            return state
+        case ["missing"]:
+            return "missing"
+        case _:
+            raise StoreReplyError("account_checked", reply)

@@ -76,7 +76,7 @@ SCHEMA: tuple[KeyRule, ...] = (
     KeyRule("look_needs:<digest>:<channel>", "hash", "ttl", "worker to the message from which on it needs all"),
     KeyRule("look_messages:<digest>:<channel>", "hash", "ttl", "the bots' messages of the last list"),
     KeyRule("took:<pool>:<command>", "list", "ttl", "how long the latest jobs took, in ms"),
-    KeyRule("session:<digest>", "hash", "ttl", "which process keeps a token's gateway session: owner, number"),
+    KeyRule("session:<digest>", "hash", "ttl", "who keeps a token's gateway session: owner, number; or closed"),
     KeyRule("schema", "string", "kept", "version of this schema"),
 )
 

@@ -96,6 +96,8 @@ class Settings(BaseSettings):
     discord_invalid_max: Annotated[int, Field(ge=1, le=5000)] = 300
     observe: Literal["poll", "gateway"] = "poll"
     discord_gateway_hosts: list[str] = ["discord.gg"]
+    discord_gateway_idle_s: SomeSeconds = 300
+    discord_gateway_retry_s: SomeSeconds = 3600
     poll_min_s: SomeSeconds = 3
     poll_max_s: SomeSeconds = 30
     min_interval_ms: NonNegativeInt = 1000

@@ -1,7 +1,7 @@
 -- A worker checked an account: what stopped for a reason that a check can judge comes back, what must not run stops.
 -- Invariant: only the secret in force is judged; a pause, and what only its operator can mend, stay as they are.
 -- KEYS  [1] namespace
--- ARGV  [1] seed  [2] ttl_ms  [3] pool  [4] channel  [5] id of the check  [6] version of the secret checked
+-- ARGV  [1] seed  [2] ttl_ms  [3] pool  [4] channel  [5] id of the check, or ''  [6] version of the secret checked
 --       [7] verdict: ok | rejected | unclear (it says nothing about the account)  [8] reason
 --       [9] revive, if rejected: check | operator
 -- Returns {'ok', state of the account now} | {'missing'}

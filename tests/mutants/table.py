@@ -600,12 +600,16 @@ MUTANTS: list[Mutant] = [
         ("redis.call('PEXPIRE', key, ARGV[3])\n", "", "a dead holder's place is never free"),
         ("(tonumber(number) or 0) + 1)", "0)", "two claims of one moment cannot be told apart"),
         ("math.max(redis.call('PTTL', key), 1)", "1", "who waits asks without end"),
+        ("if closed ~= '' then", "if false then", "what Discord refused is asked again by the next worker"),
     ),
     *_in(
         "session_leave",
         ("if redis.call('HGET', key, 'owner') ~= ARGV[2] then return 0 end\n", "", "anybody ends the holder's lease"),
         ("redis.call('HDEL', key, 'owner')\n", "", "a process that stopped is waited for"),
         ("redis.call('HDEL', key, 'owner')", "redis.call('DEL', key)", "two claims of one moment have one number"),
+        ("tonumber(ARGV[3]) > 0", "false", "what Discord refused is asked again at once"),
+        ("tonumber(ARGV[3]) > 0", "true", "every stop has nobody follow, or the key gone"),
+        ("  redis.call('PEXPIRE', key, ARGV[3])\n", "", "what was refused is asked again after seconds"),
         killers=(lua("session_hold"),),
     ),
     *_in(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.support.fleet import Fleet
+from tests.support.player import wait_for
 
 TTL_MS = 60_000
 
@@ -13,8 +14,8 @@ def hold(fleet: Fleet, owner: str, *, digest: str = "d", ttl_ms: int = TTL_MS) -
     return fleet.run("session_hold", digest, owner, ttl_ms)
 
 
-def leave(fleet: Fleet, owner: str) -> Any:
-    return fleet.run("session_leave", "d", owner)
+def leave(fleet: Fleet, owner: str, *, closed_ms: int = 0) -> Any:
+    return fleet.run("session_leave", "d", owner, closed_ms)
 
 
 def life_ms(fleet: Fleet) -> int:
@@ -66,6 +67,26 @@ def test_only_who_has_the_place_gives_it_up(fleet: Fleet) -> None:
     assert hold(fleet, "a") == held
     assert leave(fleet, "a") == 1
     assert leave(fleet, "a") == 0
+
+
+def test_a_closed_place_is_nobodys_until_its_time_is_over(fleet: Fleet) -> None:
+    hold(fleet, "a", ttl_ms=1000)
+
+    assert leave(fleet, "a", closed_ms=TTL_MS) == 1
+    assert fleet.again_changes_nothing() == 0
+    for owner in ("a", "b"):
+        verdict, left_ms = hold(fleet, owner)
+        assert verdict == "closed"
+        assert 1000 < left_ms <= TTL_MS
+    fleet.store.client.pexpire(fleet.key("session:d"), 1)
+    wait_for(lambda: hold(fleet, "b")[0] == "ours" or None)
+
+
+def test_who_does_not_have_the_place_cannot_close_it(fleet: Fleet) -> None:
+    held = hold(fleet, "a")
+
+    assert leave(fleet, "b", closed_ms=TTL_MS) == 0
+    assert hold(fleet, "a") == held
 
 
 def test_tokens_have_a_place_each(fleet: Fleet) -> None:

@@ -10,6 +10,7 @@ from functools import partial
 import httpx
 from pydantic import SecretStr
 
+from dispatcher.checks import Checks
 from dispatcher.connection import AsyncStore
 from dispatcher.errors import AccountRejected, SecretError, StorageUnavailable, SubmitUnknown, UpstreamError
 from dispatcher.log import get_logger
@@ -23,7 +24,7 @@ from workers.upstream.discord.durations import Durations
 from workers.upstream.discord.feed import Feed
 from workers.upstream.discord.limits import limits_of
 from workers.upstream.discord.matching import Expected, Pressed
-from workers.upstream.discord.observers import Observers, Source
+from workers.upstream.discord.observers import Observers
 from workers.upstream.discord.outcomes import outcome_of
 from workers.upstream.discord.phrases import Phrasebook, normalised
 from workers.upstream.discord.presses import NEEDS_GATEWAY
@@ -32,6 +33,7 @@ from workers.upstream.discord.refusals import NAME
 from workers.upstream.discord.rest import Rest
 from workers.upstream.discord.rhythm import Bounds
 from workers.upstream.discord.sender import END_BUDGET_S, START_BUDGET_S, Sender
+from workers.upstream.discord.sources import Login, Source, Sources
 from workers.upstream.discord.uploads import Uploader
 from workers.upstream.discord.watch import Watch
 from workers.upstream.pacing import Pacing
@@ -76,8 +78,9 @@ class Discord:
         rest = Rest(settings.discord_api_url, self._wire, self._clock, Pacing(store, limits_of(settings)))
         uploader = Uploader(rest, self._wire, Storage(settings.storage), settings.discord_upload_hosts)
         self._sender = Sender(settings, rest, uploader, open_secret)
-        source_of = _relays(settings, rest, store) if settings.observe == "gateway" else None
-        self._observers = Observers(rest, store, Bounds(settings.poll_min_s, settings.poll_max_s), source_of)
+        self._observers = Observers(rest, store, Bounds(settings.poll_min_s, settings.poll_max_s))
+        open_source = _relays(settings, rest, self._observers.feed) if settings.observe == "gateway" else None
+        self._sources = Sources(open_source, idle_s=settings.discord_gateway_idle_s)
         self._durations = Durations(store)
         self._phrases = {command: Phrasebook(settings, command) for command in FILES}
 
@@ -111,6 +114,7 @@ class Discord:
 
     async def close(self) -> None:
         """Close connections; no call is under way."""
+        await self._sources.close()
         await self._observers.close()
         await self._wire.close()
 
@@ -176,7 +180,8 @@ class Discord:
             prompt=brief.own_words[0],
             took=took,
         )
-        with watch:
+        login = Login(ledger.lease.pool, account.channel, account.secret_version)
+        with self._sources.needed(token, login), watch:
             pursuit = Pursuit(ledger, watch, self._phrases[_command_of(ledger.job)], brief)
             outcome = await pursuit.run()
         if pursuit.took_ms is not None:
@@ -231,13 +236,19 @@ class Discord:
         return outcome_of(error)
 
 
-def _relays(settings: Settings, rest: Rest, store: AsyncStore) -> Callable[[Feed, str], Source]:
+def _relays(settings: Settings, rest: Rest, feed: Feed) -> Callable[[str], Source]:
     """How the gateway's events of a token come to the feed."""
     from workers.upstream.discord.gateway.address import socket_url  # noqa: PLC0415 (its library is an extra)
     from workers.upstream.discord.gateway.relay import Relay  # noqa: PLC0415 (as before)
 
-    check = partial(socket_url, api_url=settings.discord_api_url, hosts=settings.discord_gateway_hosts)
-    return lambda feed, token: Relay(feed, store, token, find=lambda: rest.gateway_url(token), check=check)
+    return lambda token: Relay(
+        feed,
+        token,
+        find=lambda: rest.gateway_url(token),
+        check=partial(socket_url, api_url=settings.discord_api_url, hosts=settings.discord_gateway_hosts),
+        checks=Checks(settings),
+        retry_s=settings.discord_gateway_retry_s,
+    )
 
 
 def _sent_ms(ledger: Ledger) -> int:

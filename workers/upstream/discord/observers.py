@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
-from typing import Protocol
 
 from dispatcher.connection import AsyncStore
 from workers.upstream.discord.feed import Feed
@@ -17,14 +15,6 @@ _LIFE_BESIDE_S = 30.0
 """How long, beside two of the longest pauses, a worker's need is kept that does not ask any more."""
 
 
-class Source(Protocol):
-    """Where events of one token's channels come from."""
-
-    async def close(self) -> None:
-        """End it."""
-        ...
-
-
 class Observers:
     """The observers of one process.
 
@@ -32,25 +22,18 @@ class Observers:
         rest: reads channels.
         store: where the workers of the fleet meet.
         bounds: of the pause between two looks.
-        source_of: opens the source of a token's events, asked once for each token; None: lists alone are read.
     """
 
-    def __init__(
-        self, rest: Rest, store: AsyncStore, bounds: Bounds, source_of: Callable[[Feed, str], Source] | None = None
-    ) -> None:
+    def __init__(self, rest: Rest, store: AsyncStore, bounds: Bounds) -> None:
         self._rest = rest
         self._bounds = bounds
         self.feed = Feed(store, worker=secrets.token_hex(8), life_s=2 * bounds.max_s + _LIFE_BESIDE_S)
-        self._source_of = source_of
-        self._sources: dict[str, Source] = {}
         self._observers: dict[str, Observer] = {}
         self._hints = Hints(store, self._hear)
 
     def of(self, token: str, channel: str) -> Observer:
         """Return the observer of a channel; enter a watch before anything else runs, or it may be gone."""
         self._hints.start()
-        if self._source_of is not None and token not in self._sources:
-            self._sources[token] = self._source_of(self.feed, token)
         made = Observer(
             self._rest,
             self.feed,
@@ -63,8 +46,6 @@ class Observers:
 
     async def close(self) -> None:
         """Stop listening; nobody watches any more."""
-        for source in self._sources.values():
-            await source.close()
         await self._hints.stop()
 
     def _hear(self, hint: str) -> None:

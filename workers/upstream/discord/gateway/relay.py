@@ -9,10 +9,13 @@ come at their own rhythm again by then at the latest.
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Never
 
-from dispatcher.connection import AsyncStore
+from dispatcher.checks import Checks
 from dispatcher.errors import AccountRejected, StoreUnavailable, UpstreamBlocked
 from dispatcher.log import get_logger
 from dispatcher.loop import cancel_until_done
@@ -20,6 +23,7 @@ from workers.upstream.discord.feed import Feed, Spot, spot_of
 from workers.upstream.discord.gateway.events import Event, MessageGone, MessageTold, SessionDown, SessionUp
 from workers.upstream.discord.gateway.seat import Seat
 from workers.upstream.discord.gateway.session import Session
+from workers.upstream.discord.sources import Login
 
 log = get_logger(__name__)
 
@@ -27,53 +31,95 @@ FED_S = 10.0
 _WHOLE = frozenset({"author", "content", "attachments", "components", "flags", "timestamp", "type"})
 _EPHEMERAL = 64
 _WAITING_MAX = 10_000
+_CLOSING_S = 5.0
+_PAUSE_FIRST_S, _PAUSE_MAX_S = 1.0, 60.0
 
 
 class Relay:
     """One token's: waits for the place at its session, keeps it, and tells what it hears.
 
+    A session that Discord refuses for good ends, and over the fleet none of this token is opened for ``retry_s``. If it
+    is the token that is refused, the accounts that have it still are stopped, as by a 401.
+
     Args:
-        feed: is told.
-        store: where the place is leased.
+        feed: is told; the place is leased in its store.
         token: the user's.
         find: says where the gateway is.
         check: turns an address into the one to connect to, or refuses it.
+        checks: stop an account.
+        retry_s: after a session that was refused.
     """
 
     def __init__(
         self,
         feed: Feed,
-        store: AsyncStore,
         token: str,
         *,
         find: Callable[[], Awaitable[str]],
         check: Callable[[str], str],
+        checks: Checks,
+        retry_s: float,
     ) -> None:
         self._feed = feed
         self._token = token
-        self._seat = Seat(store, token, owner=secrets.token_hex(8))
+        self._seat = Seat(feed.store, token, owner=f"{os.getpid()}.{secrets.token_hex(8)}")
         self._find = find
         self._check = check
+        self._checks = checks
+        self._retry_s = retry_s
+        self._logins: dict[tuple[str, str], Login] = {}
         self._events: asyncio.Queue[Event] = asyncio.Queue(_WAITING_MAX)
         self._fed: set[Spot] = set()
         self._tasks = (
-            asyncio.create_task(self._serve(), name="gateway session"),
-            asyncio.create_task(self._tell(), name="gateway events"),
+            asyncio.create_task(_insisted(self._serve), name="gateway session"),
+            asyncio.create_task(_insisted(self._tell), name="gateway events"),
         )
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether jobs are followed by what it tells, in whatever process."""
+        return bool(self._fed)
+
+    def need(self, login: Login) -> None:
+        """Note which account has the token."""
+        self._logins[login.pool, login.channel] = login
 
     async def close(self) -> None:
         """End the session for good, and leave the place to another."""
+        for task in self._tasks:
+            task.cancel()
+        # To say goodbye takes a moment; a second cancellation would cut it short, and the place would have to run out.
+        await asyncio.wait(self._tasks, timeout=_CLOSING_S)
         await cancel_until_done(*self._tasks)
 
-    async def _serve(self) -> None:
-        try:
-            await self._seat.serve(self._session)
-        except (AccountRejected, UpstreamBlocked) as error:
-            log.error("gateway session given up", reason=str(error))  # noqa: TRY400 (its reason says all)
+    async def _serve(self) -> Never:
+        while True:
+            try:
+                await self._seat.serve(self._session)
+            except (AccountRejected, UpstreamBlocked) as error:
+                log.error("gateway session given up", reason=str(error), again_in_s=self._retry_s)  # noqa: TRY400 (its reason says all)
+                if isinstance(error, AccountRejected):
+                    await self._reject(error)
+
+    async def _reject(self, refusal: AccountRejected) -> None:
+        """Stop the accounts that have the token; the script leaves alone one that has got another since."""
+        for login in tuple(self._logins.values()):
+            call = self._checks.reject(
+                pool=login.pool,
+                channel=login.channel,
+                secret_version=login.secret_version,
+                reason=refusal.reason,
+                revive="operator" if refusal.needs_operator else "check",
+            )
+            state = await self._feed.store.insist(call)
+            log.warning("account refused by the gateway", channel_id=login.channel, state=state, reason=refusal.reason)
 
     async def _session(self) -> None:
         try:
             await Session(self._token, find=self._find, check=self._check, take=self._take).run()
+        except (AccountRejected, UpstreamBlocked):
+            self._seat.close(for_s=self._retry_s)
+            raise
         finally:
             self._take(SessionDown("it is another worker's, or is not wanted any more"))
 
@@ -82,7 +128,9 @@ class Relay:
             self._events.get_nowait()  # events may be lost: the list is the truth
         self._events.put_nowait(event)
 
-    async def _tell(self) -> None:
+    async def _tell(self) -> Never:
+        while not self._events.empty():  # after a failure: they may be older by now than what lists have shown
+            self._events.get_nowait()
         while True:
             event: Event | None = None
             try:
@@ -122,3 +170,19 @@ class Relay:
     async def _want_lists(self) -> None:
         for spot in tuple(self._fed):
             await self._feed.want_list(spot)
+
+
+async def _insisted(duty: Callable[[], Coroutine[Any, Any, Never]]) -> Never:
+    """Do a duty until cancelled; a fault of ours is told once, and tried again after growing pauses."""
+    pause_s = 0.0
+    while True:
+        began_s = time.monotonic()
+        try:
+            await duty()
+        except Exception:
+            if time.monotonic() - began_s > _PAUSE_MAX_S:
+                pause_s = 0.0
+            if not pause_s:
+                log.exception("gateway relay failed")
+        pause_s = min(_PAUSE_MAX_S, pause_s * 2 or _PAUSE_FIRST_S)
+        await asyncio.sleep(pause_s)

@@ -43,6 +43,12 @@ class Seat:
         self._owner = owner
         self._ttl_s = ttl_s
         self._ours_until_s = 0.0
+        self._closes_s = 0.0
+        self._not_before_s = 0.0
+
+    def close(self, *, for_s: float) -> None:
+        """Have nobody of the fleet take the place for so long after the session that has it now."""
+        self._closes_s = for_s
 
     async def serve(self, session: Callable[[], Coroutine[Any, Any, None]]) -> Never:
         """Run ``session`` while the place is ours, until cancelled; its failure ends this, and frees the place."""
@@ -63,6 +69,8 @@ class Seat:
             StoreUnavailable: nothing is known; what was ours is so until its time.
         """
         asked_s = time.monotonic()
+        if asked_s < self._not_before_s:
+            return self._not_before_s - asked_s
         taken_ms = await self._store.do(self._hold())
         if taken_ms is not None:
             return taken_ms / 1000
@@ -97,8 +105,11 @@ class Seat:
                     return
 
     async def _leave(self) -> None:
+        closed_s, self._closes_s = self._closes_s, 0.0
+        self._not_before_s = time.monotonic() + closed_s
+        args = (self._digest, self._owner, int(closed_s * 1000))
         try:
-            await self._store.do(Call("session_leave", (self._digest, self._owner), lambda reply: reply))
+            await self._store.do(Call("session_leave", args, lambda reply: reply))
         except StoreUnavailable:
             return  # it runs out by itself
 
@@ -107,7 +118,7 @@ class Seat:
             match reply:
                 case ["ours", str()]:
                     return None
-                case ["taken", int(left_ms)]:
+                case ["taken" | "closed", int(left_ms)]:
                     return left_ms
                 case _:
                     raise StoreReplyError("session_hold", reply)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from dispatcher.errors import AccountRejected, UpstreamBlocked, UpstreamError
+from dispatcher.errors import AccountRejected, CallHeld, RateLimited, StoreUnavailable, UpstreamBlocked, UpstreamError
 from dispatcher.log import get_logger
 from workers.upstream.discord.gateway.closes import DONE, GONE, error_of, meaning_of
 from workers.upstream.discord.gateway.connection import (
@@ -39,6 +39,8 @@ NAME_SAID = "pixverse-dispatcher"
 _OPENING_S = 10.0
 _CLOSING_S = 2.0
 _MESSAGE_MAX_BYTES = 16 * 2**20
+_BLOCKED_PAUSE_S = 60.0
+"""After a refusal of our address that names no time: each further one counts as an invalid request."""
 _LASTED_S = 30.0
 """A session that was up for so long was no failure: the next pause is the first one again."""
 
@@ -85,13 +87,14 @@ class Session:
         self._sequence: int | None = None
         self._troubles = 0
         self._up_since_s: float | None = None
+        self._asked_s = 0.0
 
     async def run(self) -> Never:
         """Keep the session up until cancelled; it is then ended for good.
 
         Raises:
             AccountRejected: the token is refused (4004, or 401 where the gateway is asked for).
-            UpstreamBlocked: no session may be opened again; the message says why.
+            UpstreamBlocked: Discord wants no session of this account (4010 to 4015); the message says why.
         """
         while True:
             reason = await self._try_once()
@@ -100,8 +103,8 @@ class Session:
                 self._troubles = 0 if lasted_s > _LASTED_S else self._troubles
                 self._up_since_s = None
                 self._take(SessionDown(reason))
-            pause_s = self._pauses.after(self._troubles)
-            self._troubles += 1
+            pause_s = max(self._pauses.after(self._troubles), self._asked_s)
+            self._troubles, self._asked_s = self._troubles + 1, 0.0
             log.info(
                 "gateway session is down", reason=reason, pause_s=round(pause_s, 1), resumes=self._ready is not None
             )
@@ -118,9 +121,10 @@ class Session:
             if close.then == "identify":
                 self._forget()
             return f"closed with {close.code}"
-        except (AccountRejected, UpstreamBlocked):
+        except AccountRejected:
             raise
-        except (Unusable, UpstreamError, OSError, TimeoutError, WebSocketException) as error:
+        except (Unusable, UpstreamError, StoreUnavailable, OSError, TimeoutError, WebSocketException) as error:
+            self._asked_s = _asked_s(error)
             return f"{type(error).__name__} {error}".strip()
         return "a reconnection was asked for"
 
@@ -205,3 +209,16 @@ class Session:
 
     def _forget(self) -> None:
         self._ready, self._sequence = None, None
+
+
+def _asked_s(error: Exception) -> float:
+    """How long to wait before ``GET /gateway`` is asked again, in seconds, as it was answered."""
+    match error:
+        case RateLimited():
+            return error.retry_after_s
+        case CallHeld():
+            return error.wait_s
+        case UpstreamBlocked():
+            return error.retry_after_s or _BLOCKED_PAUSE_S
+        case _:
+            return 0.0
