@@ -8,6 +8,7 @@ from dispatcher import handoff, rq_prefix
 from dispatcher.accounts import Accounts
 from dispatcher.connection import AsyncStore, check_server, open_async_store, open_store
 from dispatcher.errors import LeaseLost
+from dispatcher.extras import require_extras
 from dispatcher.handoff import DeliveryId
 from dispatcher.jobs import Jobs
 from dispatcher.learning import Learning
@@ -34,8 +35,9 @@ def main(settings: Settings) -> None:
 
     Raises:
         StoreUnavailable: the store is away, too old, or may evict our keys.
-        SettingsError: a setting, a key or RQ's prefix is not acceptable.
+        SettingsError: a setting, a key or RQ's prefix is not acceptable, or an extra is missing.
     """
+    require_extras(settings)
     configure_log()
     rq_prefix.take(settings.namespace)
     store = open_store(str(settings.redis_url), settings.namespace)

@@ -18,6 +18,7 @@ from dispatcher.cli.place import RUNNING_FILE, AsJson, Place, placed
 from dispatcher.cli.roles import DEFAULT_HOST, DEFAULT_PORT, Host, Port
 from dispatcher.cli.screen import console, show_json
 from dispatcher.errors import InUse, SettingsError
+from dispatcher.extras import require_extras
 from dispatcher.http.listener import bound
 from dispatcher.log import name_role
 from dispatcher.settings import Settings
@@ -59,6 +60,8 @@ def up(
     Stops in order on SIGTERM and Ctrl-C, the store last. What it stores is in the state directory.
     """
     settings = place.settings()
+    if workers:
+        require_extras(settings)
     if simulator and not _simulator_is_here():
         raise SettingsError("The simulator comes with a checkout of the project and is not installed; run it there.")
     with hold_state_dir(settings.state_dir):
