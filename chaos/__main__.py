@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos import table
-from chaos.kinds import KINDS
+from chaos.kinds import GATEWAY_KINDS, KINDS
 from chaos.scale import FULL, SHORT
 from chaos.switches import SWITCHES, count, play_switch, prove
 from chaos.theatre import play
@@ -33,6 +33,8 @@ def main() -> int:
     if given.without:
         return _without(given)
     scale = SHORT if given.short else FULL
+    if given.observe == "gateway":
+        scale = scale.with_more(sum(kind.least for kind in GATEWAY_KINDS) if scale is FULL else len(GATEWAY_KINDS))
     scale = replace(
         scale,
         jobs=given.jobs or scale.jobs,
@@ -40,12 +42,13 @@ def main() -> int:
         minutes=given.minutes or scale.minutes,
     )
     scale = replace(scale, brief_jobs=min(scale.brief_jobs, int(scale.minutes)))  # each takes a minute or two
-    kinds = {kind.name for kind in KINDS} - set(given.skip)
+    known = (*KINDS, *GATEWAY_KINDS) if given.observe == "gateway" else KINDS
+    kinds = {kind.name for kind in known} - set(given.skip)
     if given.only:
         kinds &= set(given.only)
     out: Path = given.out
     is_full = not (given.short or given.jobs or given.faults or given.minutes or given.skip or given.only)
-    figures = play(out, scale=scale, names=kinds, seed=given.seed, tell=_tell, is_full=is_full)
+    figures = play(out, scale=scale, names=kinds, seed=given.seed, tell=_tell, is_full=is_full, observe=given.observe)
     return _show(figures, out)
 
 
@@ -82,6 +85,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=0, help="0: the scale's")
     parser.add_argument(
         "--minutes", type=float, default=0, help="after which no further fault is begun; 0: the scale's"
+    )
+    parser.add_argument(
+        "--observe", choices=["poll", "gateway"], default="poll", help="the setting; gateway: its faults strike, too"
     )
     parser.add_argument("--short", action="store_true", help="a small fleet and few faults")
     parser.add_argument("--only", nargs="+", default=[], metavar="KIND", help="faults of these kinds alone")

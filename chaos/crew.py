@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -31,6 +32,9 @@ class Member:
     process: subprocess.Popen[bytes]
     lock: threading.Lock = field(default_factory=threading.Lock)
     is_frozen: bool = False
+    frozen_ms: list[tuple[int, int]] = field(default_factory=list)
+    """From when to when it stood still, by the wall clock."""
+    _frozen_ms: int = 0
 
     @property
     def pid(self) -> int:
@@ -39,13 +43,20 @@ class Member:
 
     def freeze(self) -> None:
         """SIGSTOP."""
+        self._frozen_ms = _now_ms()
         os.kill(self.pid, signal.SIGSTOP)
         self.is_frozen = True
 
     def thaw(self) -> None:
         """SIGCONT."""
         os.kill(self.pid, signal.SIGCONT)
-        self.is_frozen = False
+        self.moves()
+
+    def moves(self) -> None:
+        """Note that it stands still no more: it goes on, or is no more."""
+        if self.is_frozen:
+            self.is_frozen = False
+            self.frozen_ms.append((self._frozen_ms, _now_ms()))
 
 
 class Crew:
@@ -75,7 +86,7 @@ class Crew:
     def kill(self, member: Member) -> None:
         """SIGKILL; its post is filled again soon, and its lock released then by whoever holds it."""
         self._stage.kill(member.process)
-        member.is_frozen = False
+        member.moves()
 
     def refill(self, member: Member) -> None:
         """Fill a post again after a moment, and release its lock."""
@@ -116,3 +127,7 @@ class Crew:
                 self._stage.processes.remove(member.process)
                 self.refill(member)
         return found
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -165,3 +165,7 @@ class Upstream:
         """Tell the oracle of an account's token and limit."""
         body = {"token": token, "server": server, "channel": channel, "max_jobs": max_jobs}
         self._http.post("/sim/accounts", json=body).raise_for_status()
+
+    def gateway(self, control: str, **body: Any) -> None:
+        """Disturb the gateway; see ``/sim/gateway`` in ``simulator/README.md``."""
+        self._http.post(f"/sim/gateway/{control}", json=body).raise_for_status()

@@ -16,6 +16,7 @@ from chaos.kinds import (
     PROMISED_IN_EACH_STATE,
     PROMISED_JOBS,
     STATES,
+    Kind,
     is_worker_fault,
 )
 from chaos.load import Entry
@@ -193,10 +194,10 @@ def _is_struck_again(strike: Strike, strikes: Iterable[Strike]) -> bool:
     return is_worker_fault(strike.kind) and any(began_s < at_s < ended_s for at_s in others)
 
 
-def shortfalls(figures: dict[str, Any]) -> list[str]:
+def shortfalls(figures: dict[str, Any], kinds: Collection[Kind] = KINDS) -> list[str]:
     """What a full run promises to have struck, and has not."""
     by_kind: dict[str, int] = figures["faults_by_kind"]
-    least = {kind.name: kind.least for kind in KINDS if not kind.name.startswith("kill worker")}
+    least = {kind.name: kind.least for kind in kinds if not kind.name.startswith("kill worker")}
     wanted = {
         **{f"faults of kind {name}": (by_kind.get(name, 0), count) for name, count in least.items()},
         **{f"worker kills in {s}": (figures["worker_kills_in_state"][s], PROMISED_IN_EACH_STATE) for s in STATES},
@@ -242,7 +243,7 @@ def broken(figures: dict[str, Any]) -> list[str]:
         f"{name}: {figures[name] if isinstance(figures[name], int) else len(figures[name])}"
         for name in (
             *("breaches", "duplicates", "lost", "wrong_files", "leaked", "robbed", "unexplained", "other_failures"),
-            *("doctor", "ended_by_themselves", "accounts_wrong"),
+            *("doctor", "ended_by_themselves", "accounts_wrong", "doubled", "opened_too_often"),
         )
         if figures.get(name)
     ]

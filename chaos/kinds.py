@@ -8,11 +8,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
-from chaos import outages, processes, refusals
+from chaos import gateway, outages, processes, refusals
 from chaos.arena import Arena
 from chaos.strike import Strike
 
 LEAST = 15
+LEAST_OF_GATEWAY = 5
 STATES = ("R", "C", "S", "A", "U")
 IN_EACH_STATE = 11
 """Worker kills in each state: one more than promised, since the state is read a moment before."""
@@ -74,6 +75,11 @@ def _look_up_s(_ttl_s: float, _learning_s: float) -> float:
     return 60
 
 
+def _heard_s(_ttl_s: float, _learning_s: float) -> float:
+    """The longest pause between two connections, after several failures in a row, and a moment."""
+    return 75
+
+
 KINDS: tuple[Kind, ...] = (
     *(
         Kind(f"kill worker in {s}", partial(processes.kill_worker, state=s), IN_EACH_STATE, _redelivery_s)
@@ -102,7 +108,21 @@ KINDS: tuple[Kind, ...] = (
     Kind("step store clock", outages.step_store_clock, LEAST, _redelivery_s, needs_clock=True),
     Kind("step worker clock", outages.step_worker_clock, LEAST, _soon_s, needs_clock=True),
 )
-BY_NAME = {kind.name: kind for kind in KINDS}
+GATEWAY_KINDS: tuple[Kind, ...] = (
+    Kind("cut sessions", gateway.cut_sessions, LEAST_OF_GATEWAY, _heard_s),
+    Kind("op 7", gateway.reconnect, LEAST_OF_GATEWAY, _heard_s),
+    Kind("op 9", gateway.invalidate, LEAST_OF_GATEWAY, _heard_s),
+    Kind("end sessions", gateway.end_sessions, LEAST_OF_GATEWAY, _heard_s),
+    Kind("refuse session", gateway.refuse_session, LEAST_OF_GATEWAY, _heard_s),
+    Kind("refuse token", gateway.refuse_token, LEAST_OF_GATEWAY, _heard_s),
+    Kind("gateway away", gateway.gateway_away, LEAST_OF_GATEWAY, _heard_s),
+    *(
+        Kind(f"events {how}", partial(gateway.disturb_events, how=how), LEAST_OF_GATEWAY, _finished_s)
+        for how in ("drop", "duplicate", "reorder")
+    ),
+)
+"""Those that strike a fleet with ``observe = "gateway"`` as well."""
+BY_NAME = {kind.name: kind for kind in (*KINDS, *GATEWAY_KINDS)}
 
 
 def is_worker_fault(name: str) -> bool:
@@ -112,7 +132,7 @@ def is_worker_fault(name: str) -> bool:
 
 def chosen(names: Collection[str]) -> list[Kind]:
     """The kinds of these names."""
-    return [kind for kind in KINDS if kind.name in names]
+    return [kind for kind in BY_NAME.values() if kind.name in names]
 
 
 def plan(kinds: Collection[Kind], *, faults: int, dice: random.Random) -> list[str]:

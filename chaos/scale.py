@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 TIMES: dict[str, Any] = {
@@ -20,6 +21,13 @@ TIMES: dict[str, Any] = {
 """Shorter than the defaults in proportion, so that 300 faults and their repairs fit into half an hour."""
 BRIEF_TIMES: dict[str, Any] = {**TIMES, "namespace": "{pxd-brief}", "hard_deadline_s": 30, "hold_s": 30}
 """Of the fleet whose jobs outlive their deadline and hold."""
+GATEWAY_TIMES: dict[str, Any] = {
+    "observe": "gateway",
+    "poll_max_s": 5.0,  # so that jobs do live by events
+    "discord_gateway_idle_s": 60,
+    "discord_gateway_retry_s": 20,
+}
+"""Of a fleet that hears events, beside the others."""
 STRIKE_S = 5.0
 """Between the two strikes; no setting."""
 
@@ -60,6 +68,10 @@ class Scale:
     def slots(self) -> int:
         """All slots of the main fleet."""
         return sum(self.limits)
+
+    def with_more(self, faults: int) -> Scale:
+        """This one, with so many faults more and the time for them."""
+        return replace(self, faults=self.faults + faults, minutes=self.minutes + math.ceil(faults * self.pause_s / 60))
 
 
 FULL = Scale(

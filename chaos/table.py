@@ -35,10 +35,23 @@ def rendered(figures: Mapping[str, Any]) -> str:
         f"wrong files         {len(figures['wrong_files'])}",
         f"leaked slots        {figures['leaked']}",
         f"robbed owners       {len(figures['robbed'])}, looked at after {figures['robberies_judged']} freezes",
+        *_sessions(figures),
         "",
         "every promise kept" if not figures["broken"] else "BROKEN  " + "; ".join(figures["broken"]),
     ]
     return "\n".join(lines)
+
+
+def _sessions(figures: Mapping[str, Any]) -> list[str]:
+    counts = figures.get("sessions") or {}
+    if not counts.get("identified"):
+        return []
+    of_one = f"{figures['sessions_most_opened']} opened (bound {figures['sessions_opened_max']})"
+    return [
+        f"gateway sessions    {counts['identified']} opened, {counts['resumed']} resumed",
+        f"of one token        at most {of_one}, {figures['sessions_peak']} at once",
+        f"doubled             {len(figures['doubled'])}; {figures['overlaps']} of frozen workers and lost leases",
+    ]
 
 
 def proof(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 
 from bench.stage import stage
 from chaos.clock import Clock
-from chaos.kinds import chosen
+from chaos.kinds import GATEWAY_KINDS, chosen
 from chaos.runner import Run
-from chaos.scale import TIMES, Scale
+from chaos.scale import GATEWAY_TIMES, TIMES, Scale
 from chaos.store import ChaosStore
 from dispatcher.settings import Settings
 
@@ -27,6 +27,7 @@ def play(
     settings: Mapping[str, Any] | None = None,
     code: Path | None = None,
     is_full: bool = False,
+    observe: str = "poll",
 ) -> dict[str, Any]:
     """Play one run; the figures.
 
@@ -39,11 +40,14 @@ def play(
         settings: that differ from :data:`chaos.scale.TIMES`.
         code: the packages that the fleet runs; None: those of this process.
         is_full: whether too few faults, of any kind, break the run.
+        observe: as the setting of that name; with ``gateway`` its kinds of faults may strike as well.
     """
     out = out.absolute()
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    given = {**TIMES, **(settings or {})}
+    is_heard = observe == "gateway"
+    given = {**TIMES, **(GATEWAY_TIMES if is_heard else {}), **(settings or {})}
+    unheard = set() if is_heard else {kind.name for kind in GATEWAY_KINDS}
     times = {name: value for name, value in given.items() if name in Settings.model_fields}
     with ExitStack() as open_things:
         store = open_things.enter_context(ChaosStore(out / "store"))
@@ -53,7 +57,7 @@ def play(
             eye_url=lambda: store.direct_url,
             scale=scale,
             times=times,
-            kinds=[kind for kind in chosen(names) if store.clock or not kind.needs_clock],
+            kinds=[kind for kind in chosen(set(names) - unheard) if store.clock or not kind.needs_clock],
             seed=seed,
             tell=tell,
             store=store,

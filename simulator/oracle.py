@@ -195,6 +195,7 @@ class Oracle:
             "requests": {kind: self._requests[kind] for kind in REQUEST_KINDS},
             "troubles": {f"{kind} {answer}": count for (kind, answer), count in self._troubles.items()},
             "sessions": self.census.as_json(),
+            "session_overlaps": self.census.overlaps_as_json(),
             "accounts": {account: tally.as_json() for account, tally in self._tallies.items()},
         }
         head = json.dumps(verdict).encode()

@@ -117,7 +117,7 @@ class Sessions:
         if session.outbox is not outbox:
             return
         session.outbox = None
-        self._census.of(session.user_id).open -= 1
+        self._census.disconnect(session.user_id)
         if is_over:
             self._sessions[session.user_id].remove(session)
 
@@ -156,7 +156,7 @@ class Sessions:
 
     def _attach(self, session: Session, outbox: Outbox) -> None:
         if session.outbox is None:
-            self._census.of(session.user_id).connect()
+            self._census.connect(session.user_id)
         else:
             session.outbox.put_nowait(4000)  # it had a connection that died unseen
         session.outbox = outbox

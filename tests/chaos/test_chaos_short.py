@@ -24,10 +24,25 @@ CHEAP = (
 )
 
 
-def test_a_fleet_struck_from_all_sides_keeps_every_promise(tmp_path: Path) -> None:
+HEARD = (
+    "kill worker in A",
+    "cut link",
+    "cut sessions",
+    "op 9",
+    "end sessions",
+    "refuse token",
+    "events drop",
+    "events reorder",
+)
+
+
+@pytest.mark.parametrize(("observe", "names"), [("poll", CHEAP), ("gateway", HEARD)])
+def test_a_fleet_struck_from_all_sides_keeps_every_promise(
+    tmp_path: Path, observe: str, names: tuple[str, ...]
+) -> None:
     told: list[str] = []
 
-    figures = play(tmp_path / "out", scale=SHORT, names=CHEAP, seed=5, tell=told.append)
+    figures = play(tmp_path / "out", scale=SHORT, names=names, seed=5, tell=told.append, observe=observe)
 
     # How long a recovery took is measured, and no verdict on a machine that others use.
     broken = [what for what in figures["broken"] if not (what.startswith("recovery of") and ": 0 never" in what)]
@@ -37,3 +52,4 @@ def test_a_fleet_struck_from_all_sides_keeps_every_promise(tmp_path: Path) -> No
     assert sum(figures["jobs"].values()) >= SHORT.jobs
     assert set(figures["jobs"]) <= {"completed", "cancelled", "failed"}
     assert figures["redelivered"] > 0
+    assert (figures["sessions_peak"] > 0) == (observe == "gateway")

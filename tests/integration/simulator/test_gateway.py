@@ -189,6 +189,9 @@ async def test_two_sessions_of_one_token_are_counted(player: Player, token: str)
 
     assert both == {"open": 2, "peak": 2, "identified": 2, "resumed": 0}
     assert sessions_of(player)["peak"] == 2
+    user_id = player.get("/users/@me")["id"]
+    [overlap] = [each for each in oracle_of(player.url)["session_overlaps"] if each["user"] == user_id]
+    assert overlap["from_ms"] <= overlap["until_ms"]
 
 
 @pytest.mark.parametrize(

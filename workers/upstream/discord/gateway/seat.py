@@ -2,7 +2,8 @@
 
 Invariant: a process that runs closes its session before its lease can run out, counted on its own monotonic clock from
 before it asked. So two processes have sessions of one token only while one of them is frozen: Discord closes that
-one's, which sends no heartbeats, and its owner closes it as soon as it wakes.
+one's, which sends no heartbeats, and its owner closes it as soon as it wakes. A store that lost the lease, or whose
+clock jumped over it, may give the place away before that: until its holder asks the next time, a third of the lease.
 """
 
 from __future__ import annotations
