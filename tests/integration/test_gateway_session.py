@@ -254,6 +254,24 @@ async def test_a_gateway_that_is_away_is_asked_again_until_it_is_back() -> None:
         await ear.close()
 
 
+async def test_a_session_that_a_restarted_gateway_does_not_know_is_opened_anew() -> None:
+    port = str(free_port())
+    with running("--port", port) as url, Player(url) as player:
+        ear = Ear(own(player))
+        await ear.heard(SessionUp)
+    await ear.heard(SessionDown)
+    with running("--port", port) as url, Player(url) as player:
+        player.token, player.channel_id = ear.player.token, ear.player.channel_id
+        player.http.headers["authorization"] = player.token
+        ear.player = player
+        again = await ear.heard(SessionUp, count=2)
+        play(ear, "seconds=0.2 ack=0.1")
+        await ear.heard(MessageTold, has_files)
+        await ear.close()
+
+    assert not again.is_resumed
+
+
 async def test_a_session_that_is_not_wanted_any_more_is_ended_for_good(ear: Ear) -> None:
     up = await ear.heard(SessionUp)
     await ear.close()
