@@ -117,6 +117,8 @@ class Bot:
     def _life(self, job: Job, record: Record, *, holds_place: bool) -> Iterator[Step]:
         """Yield what happens to a job, in order."""
         directive = job.directive
+        if directive.defers_unseen:
+            yield directive.ack_s, partial(self._journal.defer_unseen, job)
         if not (directive.is_unseen or directive.refuses_at_once):
             yield directive.ack_s, partial(self._open, job)
             parts = directive.progress + 1

@@ -83,6 +83,11 @@ class Directive:
         return self.outcome in {"silent", "ephemeral"}
 
     @property
+    def defers_unseen(self) -> bool:
+        """Whether the bot thinks before it refuses where its user alone sees it."""
+        return self.outcome == "ephemeral" and "loading" in self.written and self.loading
+
+    @property
     def refuses_at_once(self) -> bool:
         """Whether the first message is already the refusal."""
         return self.outcome in {"moderated", "busy"} and not (

@@ -38,6 +38,7 @@ class Journal:
         self._members: defaultdict[str, set[str]] = defaultdict(set)
         self._nonces: OrderedDict[str, tuple[str, str | None]] = OrderedDict()
         self._changes: dict[Message, Change] = {}
+        self._deferred: dict[Job, str] = {}
 
     def begin(self, job: Job, *, opens_modal: bool) -> None:
         """An interaction was delivered to the bot."""
@@ -50,16 +51,33 @@ class Journal:
         if opens_modal:
             self._tell_user(job, "INTERACTION_MODAL_CREATE", messages.modal_json(job))
 
+    def defer_unseen(self, job: Job) -> None:
+        """The bot thinks, for its user's eyes only."""
+        message_id = self._deferred[job] = str(self._snowflakes.issue())
+        body = messages.message_json(job, int(message_id), "", flags=messages.LOADING | messages.EPHEMERAL)
+        self._tell_user(job, "INTERACTION_SUCCESS", {})
+        place = {"guild_id": job.server_id, "nonce": job.nonce}
+        self._sessions.publish([job.user["id"]], "MESSAGE_CREATE", {**body, **place})
+
     def end_unseen(self, job: Job, *, late_s: float) -> None:
         """A job ended of which no message can be read: by an ephemeral one, or by none (``late_s`` after its start)."""
         if job.directive.outcome == "ephemeral":
-            self._tell_user(job, "INTERACTION_SUCCESS", {})
-            body = messages.ephemeral_json(job, self._snowflakes.issue())
-            self._sessions.publish([job.user["id"]], "MESSAGE_CREATE", {**body, "nonce": job.nonce})
+            self._refuse_unseen(job)
             return
         wait_s = max(0.0, ANSWER_TIME_S - late_s)
         failure = {"reason_code": _TIMED_OUT}
         asyncio.get_running_loop().call_later(wait_s, self._tell_user, job, "INTERACTION_FAILURE", failure)
+
+    def _refuse_unseen(self, job: Job) -> None:
+        deferred = self._deferred.pop(job, None)
+        if deferred is not None:
+            body = messages.ephemeral_json(job, int(deferred))
+            edited = {**messages.edit_of(job, body["content"]), "flags": messages.EPHEMERAL}
+            self._sessions.publish([job.user["id"]], "MESSAGE_UPDATE", {**body, **edited})
+            return
+        self._tell_user(job, "INTERACTION_SUCCESS", {})
+        body = messages.ephemeral_json(job, self._snowflakes.issue())
+        self._sessions.publish([job.user["id"]], "MESSAGE_CREATE", {**body, "nonce": job.nonce})
 
     def note(self, change: Change, message: Message) -> None:
         """Take a message's change in. Changes of one moment are one event, as one request of the bot's is."""

@@ -122,6 +122,33 @@ async def test_an_ephemeral_refusal_is_told_to_its_user_and_never_listed(
     assert (player.messages(), stranger.names()) == ([], ["READY"])
 
 
+async def test_an_ephemeral_refusal_may_be_the_edit_of_an_ephemeral_thinking_message(
+    player: Player, token: str
+) -> None:
+    async with listening(player.url) as listener:
+        await listener.identify(token)
+        play(player, "outcome=ephemeral loading=yes ack=0.1 seconds=0.3 says=failed")
+        created = await listener.event("MESSAGE_CREATE")
+        edited = await listener.event("MESSAGE_UPDATE")
+
+    assert listener.names() == [
+        "READY",
+        "INTERACTION_CREATE",
+        "INTERACTION_SUCCESS",
+        "MESSAGE_CREATE",
+        "MESSAGE_UPDATE",
+    ]
+    assert (created["flags"], created["content"], created["nonce"]) == (64 | 128, "", "1")
+    assert (edited["id"], edited["flags"], edited["interaction_metadata"]) == (
+        created["id"],
+        64,
+        created["interaction_metadata"],
+    )
+    assert edited["edited_timestamp"] is not None
+    assert "Generation failed" in edited["content"]
+    assert player.messages() == []
+
+
 async def test_a_bot_that_never_answers_has_failed_the_interaction(player: Player, token: str) -> None:
     async with listening(player.url) as listener:
         await listener.identify(token)
