@@ -77,6 +77,8 @@ SCHEMA: tuple[KeyRule, ...] = (
     KeyRule("look_messages:<digest>:<channel>", "hash", "ttl", "the bots' messages of the last list"),
     KeyRule("took:<pool>:<command>", "list", "ttl", "how long the latest jobs took, in ms"),
     KeyRule("session:<digest>", "hash", "ttl", "who keeps a token's gateway session: owner, number; or closed"),
+    KeyRule("fate:<digest>:<interaction>", "hash", "ttl", "what a token's session told of an interaction"),
+    KeyRule("nonce:<digest>:<nonce>", "string", "ttl", "which interaction was told under a nonce"),
     KeyRule("schema", "string", "kept", "version of this schema"),
 )
 

@@ -125,7 +125,7 @@ async def test_a_button_that_opens_a_form_fails_and_says_so(world: World) -> Non
     assert ended.status == "failed"
     assert ended.error == (
         "not started: the bot did not answer the submission in its channel; "
-        "the button probably opened a form, which needs the gateway"
+        "the button probably opened a form, which is not filled in"
     )
     assert ledger.events == ["S"]
     assert [job["outcome"] for job in presses(world)] == ["modal"]
@@ -135,7 +135,7 @@ async def test_a_button_that_opens_a_form_fails_and_says_so(world: World) -> Non
     ("label", "fields", "error"),
     [
         ("U9", {}, "button U9 of message {id} is not there, or disabled"),
-        ("V1", {"prompt": "a dog"}, "button V1 takes a prompt only in a form, which needs the gateway"),
+        ("V1", {"prompt": "a dog"}, "button V1 takes a prompt only in a form, which is not filled in"),
     ],
 )
 async def test_what_cannot_be_pressed_fails_before_a_submission(

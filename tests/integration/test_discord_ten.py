@@ -6,21 +6,13 @@ that the job's submission was. Where the bot's messages do not tell, the job say
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
-import httpx
 import pytest
 
 from simulator.process import running
+from tests.support.discord_ten import JOBS, play_ten, tally
 from tests.support.discord_world import World
-from tests.support.ledger import MemoryLedger, play
-from workers.upstream import Ended, Outcome
-
-JOBS = 10
-LONGEST_S, STEP_S = 6.0, 0.55
-"""A submission comes some 0.4 s after the one before it: so all ten run before the first ends, the last begun first."""
 
 
 @pytest.fixture(scope="module")
@@ -34,44 +26,6 @@ async def world(url: str) -> AsyncIterator[World]:
     opened = World(url)
     yield opened
     await opened.close()
-
-
-async def play_ten(world: World, *variants: str) -> list[tuple[MemoryLedger, Outcome]]:
-    """Play ten equal jobs, the nth by the nth variant (around and around); check that they ended out of order."""
-    for number in range(JOBS):
-        seconds = LONGEST_S - number * STEP_S
-        variant = variants[number % len(variants)]
-        world.control("next", directive=f"seconds={seconds:g} ack=0.1 {variant}", channel=world.channel)
-    discord = world.discord()
-    ledgers = [world.ledger() for _ in range(JOBS)]
-
-    outcomes = await asyncio.gather(*(play(discord, ledger) for ledger in ledgers))
-
-    ends = [job["finished_ms"] for job in world.jobs()]
-    assert max(job["submitted_ms"] for job in world.jobs()) < min(ends)
-    assert ends != sorted(ends)
-    assert world.accepted() == JOBS
-    assert len({ledger.lease.remote_id for ledger in ledgers}) == JOBS
-    return list(zip(ledgers, outcomes, strict=True))
-
-
-async def tally(world: World, played: list[tuple[MemoryLedger, Outcome]]) -> Counter[str]:
-    """Count ``own``, ``ambiguous``, ``another's`` and ``else``, by file names and by the marks in the files."""
-    files = {job["reference"]: [file["filename"] for file in job["files"]] for job in world.jobs()}
-    counts: Counter[str] = Counter()
-    async with httpx.AsyncClient() as http:
-        for ledger, outcome in played:
-            assert isinstance(outcome, Ended)
-            if outcome.message is None:
-                is_told = (outcome.status, (outcome.error or "").partition(":")[0]) == ("failed", "ambiguous")
-                counts["ambiguous" if is_told else "else"] += 1
-                continue
-            reference = str(ledger.lease.remote_id)
-            [attachment] = outcome.message.attachments
-            content = (await http.get(attachment.url)).raise_for_status().content
-            is_own = [attachment.filename] == files[reference] and content.endswith(f"{reference}/1".encode())
-            counts["own" if is_own and outcome.status == "completed" else "another's"] += 1
-    return counts
 
 
 @pytest.mark.parametrize("components", ["v1", "v2"])

@@ -887,6 +887,21 @@ MUTANTS: list[Mutant] = [
         ("if fed_ms > 0 then", "if false then", "lists are read as if no events came"),
     ),
     *_in(
+        "fate_told",
+        ("id, 'NX', 'PX', life_ms)", "id, 'PX', life_ms)", "a job follows the second interaction of its nonce"),
+        ("'HSETNX', fate", "'HSET', fate", "an interaction changes its nonce"),
+        (
+            "(tonumber(string.match(kept, '^%d+')) or -1) then",
+            "-1 then",
+            "an old state of a message replaces a newer one",
+        ),
+        ("if not is_new then return { 'known' } end\n", "", "a repeated event is news"),
+        ("redis.call('PEXPIRE', fate, life_ms)\n", "", "it lives for ever"),
+        ("  is_new = add('nonce', nonce)\n", "  add('nonce', nonce)\n", "nobody hears whose interaction it is"),
+        ("(redis.call('HGET', fate, 'nonce') or '')", "nonce", "a job does not hear of a message without its nonce"),
+        ("if ARGV[5] ~= '' and add", "if add", "a message tells a fate without a name"),
+    ),
+    *_in(
         "took",
         ("if not redis.call('LPOS', key, entry) then", "if true then", "a repeated call counts twice"),
         ("  redis.call('LTRIM', key, 0, tonumber(ARGV[5]) - 1)\n", "", "it grows for ever"),

@@ -120,6 +120,7 @@ class MemoryLedger:
         self.leave_gate()
         if message:
             self.shown.append(message)
+            self.job = self.job.model_copy(update={"messageId": message.messageId})
         return True
 
     async def progress(self, message: Message) -> None:

@@ -16,11 +16,12 @@ from dispatcher.settings import Settings
 from tests.support.discord_messages import ME, born_at, caption, message_of, raw_message
 from tests.support.ledger import Gates, MemoryLedger, account_of, job_of
 from workers.upstream import Ended, Outcome
+from workers.upstream.discord.brief import Brief
 from workers.upstream.discord.matching import Expected, Pressed
 from workers.upstream.discord.messages import ChannelMessage
 from workers.upstream.discord.phrases import Phrasebook
 from workers.upstream.discord.presses import found_press
-from workers.upstream.discord.pursuit import Brief, Pursuit
+from workers.upstream.discord.pursuit import Pursuit
 from workers.upstream.discord.watch import Look, Watch
 
 SENT_MS = 1_800_000_000_000
@@ -72,6 +73,8 @@ class Channel:
     async def is_readable(self) -> bool:
         return True
 
+    async def want_list(self) -> None: ...
+
     async def message(self, message_id: int) -> ChannelMessage | None:
         assert message_id == PARENT
         return self.pressed
@@ -91,10 +94,12 @@ class Chase:
         self.ledger._lease = replace(self.ledger.lease, state="S", submitted_ms=SENT_MS, **ledger)
         self.watch = Watch(self.channel, since_id=EARLIER, sent_s=0, is_unanswered=True, prompt="a cat")
         brief = Brief(
+            phrases=Phrasebook(Settings()),
             files=1,
             own_words=("a cat",),
             absent_after_s=ABSENT_S,
             expected=None if ledger else EXPECTED,
+            is_answered=bool(ledger),
             pressed=Pressed(id=PARENT, files=frozenset({"0"})),
             unnamed_after_s=UNNAMED_S,
             why_absent="it opened a form",
@@ -102,7 +107,7 @@ class Chase:
             is_over=False,
             secret_version="1",
         )
-        self.pursuit = Pursuit(self.ledger, self.watch, Phrasebook(Settings()), brief)
+        self.pursuit = Pursuit(self.ledger, self.watch, brief)
         self.task: asyncio.Task[Outcome] | None = None
 
     async def look(self, *messages: ChannelMessage, at_s: float = UNNAMED_S) -> None:

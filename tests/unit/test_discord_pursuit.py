@@ -3,93 +3,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from dispatcher.errors import AccountRejected
-from dispatcher.requests import CreateSingle
-from dispatcher.settings import Settings
-from tests.support.discord_messages import ME, born_at, caption, message_of
-from tests.support.ledger import Gates, MemoryLedger, account_of
-from workers.upstream import Ended, Outcome, Refused
-from workers.upstream.discord.matching import Expected
-from workers.upstream.discord.messages import ChannelMessage
-from workers.upstream.discord.phrases import Phrasebook
-from workers.upstream.discord.pursuit import Brief, Pursuit
-from workers.upstream.discord.watch import Look, Watch
-
-SENT_MS = 1_800_000_000_000
-REMOTE = born_at(SENT_MS + 300)
-
-
-class Eyes:
-    """Stands in the observer's place: shows what a test tells it to."""
-
-    def __init__(self) -> None:
-        self.readable = True
-        self.page: list[ChannelMessage] = []
-
-    def enter(self, watch: Watch) -> None: ...
-
-    def leave(self, watch: Watch) -> None: ...
-
-    def prompts(self) -> dict[int, str]:
-        return {}
-
-    async def is_readable(self) -> bool:
-        return self.readable
-
-    async def message(self, message_id: int) -> ChannelMessage | None:
-        raise AssertionError(f"nobody asked for {message_id}")
-
-    async def page_before(self, message_id: int) -> list[ChannelMessage]:
-        assert self.page, f"nobody asked for what is before {message_id}"
-        return self.page
-
-
-class Chase:
-    """One pursuit under way; `look` shows it something and waits until it has taken that in."""
-
-    def __init__(self, **brief: Any) -> None:
-        self.gates = Gates()
-        self.eyes = Eyes()
-        self.ledger = MemoryLedger(self.gates, CreateSingle(prompt="a cat", style="Realistic"), account_of("5"))
-        self.ledger._lease = replace(self.ledger.lease, state="S", submitted_ms=SENT_MS)
-        self.watch = Watch(self.eyes, since_id=0, sent_s=0, is_unanswered=True, prompt="a cat")
-        self.brief = Brief(
-            files=1,
-            own_words=("a cat",),
-            absent_after_s=100,
-            expected=Expected(user_id=ME, command="create", earliest_ms=SENT_MS - 2000, latest_ms=SENT_MS + 24_000),
-            no_progress_s=600,
-            is_over=False,
-            secret_version="1",
-        )
-        self.brief = replace(self.brief, **brief)
-        self.task: asyncio.Task[Outcome] | None = None
-
-    async def look(self, *messages: ChannelMessage, at_s: float = 1, listed: set[int] | None = None) -> None:
-        if self.task is None:
-            self.task = asyncio.create_task(Pursuit(self.ledger, self.watch, Phrasebook(Settings()), self.brief).run())
-        present = frozenset(message.id for message in messages) if listed is None else frozenset(listed)
-        self.watch.show(Look(at_s, messages, present))
-        for _ in range(10):
-            await asyncio.sleep(0)
-
-    async def outcome(self) -> Outcome:
-        assert self.task is not None
-        async with asyncio.timeout(1):
-            return await self.task
-
-    @property
-    def is_running(self) -> bool:
-        return self.task is not None and not self.task.done()
-
-
-def answer(text: str = "", message_id: int = REMOTE + 5, **more: Any) -> ChannelMessage:
-    return message_of(message_id, text, **{"interaction": REMOTE, "flags": 0 if text else 128, **more})
+from tests.support.discord_chase import REMOTE, SENT_MS, Chase, answer
+from tests.support.discord_messages import born_at, caption, message_of
+from workers.upstream import Ended, Refused
 
 
 @pytest.fixture

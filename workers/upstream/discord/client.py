@@ -19,16 +19,18 @@ from dispatcher.settings import Settings
 from dispatcher.storage import Storage
 from workers.upstream import Ended, Ledger, Outcome, PassedOn, Refused, Verdict
 from workers.upstream.discord import snowflake
+from workers.upstream.discord.brief import Brief
 from workers.upstream.discord.clock import UpstreamClock
 from workers.upstream.discord.durations import Durations
 from workers.upstream.discord.feed import Feed
 from workers.upstream.discord.limits import limits_of
 from workers.upstream.discord.matching import Expected, Pressed
+from workers.upstream.discord.nonces import nonces_of
 from workers.upstream.discord.observers import Observers
 from workers.upstream.discord.outcomes import outcome_of
 from workers.upstream.discord.phrases import Phrasebook, normalised
-from workers.upstream.discord.presses import NEEDS_GATEWAY
-from workers.upstream.discord.pursuit import Brief, Pursuit, TokenReplaced
+from workers.upstream.discord.presses import FORM
+from workers.upstream.discord.pursuit import Pursuit, TokenReplaced
 from workers.upstream.discord.refusals import NAME
 from workers.upstream.discord.rest import Rest
 from workers.upstream.discord.rhythm import Bounds
@@ -78,8 +80,10 @@ class Discord:
         rest = Rest(settings.discord_api_url, self._wire, self._clock, Pacing(store, limits_of(settings)))
         uploader = Uploader(rest, self._wire, Storage(settings.storage), settings.discord_upload_hosts)
         self._sender = Sender(settings, rest, uploader, open_secret)
-        self._observers = Observers(rest, store, Bounds(settings.poll_min_s, settings.poll_max_s))
-        open_source = _relays(settings, rest, self._observers.feed) if settings.observe == "gateway" else None
+        is_told = settings.observe == "gateway"
+        bounds = Bounds(settings.poll_min_s, settings.poll_max_s)
+        self._observers = Observers(rest, store, bounds, is_told=is_told)
+        open_source = _relays(settings, rest, self._observers.feed) if is_told else None
         self._sources = Sources(open_source, idle_s=settings.discord_gateway_idle_s)
         self._durations = Durations(store)
         self._phrases = {command: Phrasebook(settings, command) for command in FILES}
@@ -129,7 +133,7 @@ class Discord:
         try:
             if permit.account.secret_version != ledger.account.secret_version:
                 return Refused(reason="its account got another token", counted=False, never_sent=True)
-            await self._sender.send(permit, ledger.job, prepared, on_sent=ledger.sent)
+            await self._sender.send(permit, ledger.job, prepared, nonces=_nonces(ledger), on_sent=ledger.sent)
             absent_after_s = time.monotonic() + self._settings.start_timeout_s
         except SubmitUnknown as lost:
             log.warning("submission unknown", job_id=ledger.job.id, channel_id=ledger.lease.channel, reason=str(lost))
@@ -159,13 +163,15 @@ class Discord:
         absent_after_s = self._absent_after_s(ledger) if absent_after_s is None else absent_after_s
         pressed = _pressed(ledger.job)
         brief = Brief(
+            phrases=self._phrases[_command_of(ledger.job)],
             files=FILES[ledger.job.kind],
             own_words=_own_words(ledger.job),
             absent_after_s=absent_after_s,
             pressed=pressed,
             unnamed_after_s=min(absent_after_s, time.monotonic() + UNNAMED_AFTER_S),
-            why_absent=NEEDS_GATEWAY if pressed else "",
+            why_absent=f"the button probably opened {FORM}" if pressed else "",
             expected=expected,
+            is_answered=_was_answered(ledger),
             no_progress_s=self._settings.no_progress_s,
             is_over=ledger.lease.state == "D",
             secret_version=account.secret_version,
@@ -176,13 +182,14 @@ class Discord:
             self._observers.of(token, account.channel),
             since_id=snowflake.first_at(since_ms),
             sent_s=time.monotonic() - self._age_s(ledger, pressed),
-            is_unanswered=expected is not None,
+            is_unanswered=not brief.is_answered,
             prompt=brief.own_words[0],
             took=took,
+            ear=self._observers.ear(token, _nonces(ledger)),
         )
         login = Login(ledger.lease.pool, account.channel, account.secret_version)
         with self._sources.needed(token, login), watch:
-            pursuit = Pursuit(ledger, watch, self._phrases[_command_of(ledger.job)], brief)
+            pursuit = Pursuit(ledger, watch, brief)
             outcome = await pursuit.run()
         if pursuit.took_ms is not None:
             command = self._sender.command_name(ledger.job)
@@ -254,6 +261,16 @@ def _relays(settings: Settings, rest: Rest, feed: Feed) -> Callable[[str], Sourc
 def _sent_ms(ledger: Ledger) -> int:
     """When the permission to submit was asked for, by Discord's clock."""
     return ledger.lease.upstream_ms or ledger.lease.submitted_ms or 0
+
+
+def _nonces(ledger: Ledger) -> tuple[str, str]:
+    """By what names the submission went out, for whoever asks, in any worker."""
+    return nonces_of(ledger.job.id, _sent_ms(ledger))
+
+
+def _was_answered(ledger: Ledger) -> bool:
+    """Whether the job's record shows an answer to this submission; an earlier attempt's is older than it."""
+    return int(ledger.job.messageId or 0) >= int(ledger.lease.remote_id or 0) > 0
 
 
 def _accepted_ms(ledger: Ledger, pressed: Pressed | None) -> int:

@@ -58,7 +58,12 @@ class Spot:
 
 def spot_of(token: str, channel: str) -> Spot:
     """Name the spot of a token and a channel."""
-    return Spot(hashlib.sha256(token.encode()).hexdigest()[:_DIGEST_CHARACTERS], channel)
+    return Spot(digest_of(token), channel)
+
+
+def digest_of(token: str) -> str:
+    """Name a token without telling it."""
+    return hashlib.sha256(token.encode()).hexdigest()[:_DIGEST_CHARACTERS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -220,6 +220,13 @@ def parsed(window: Iterable[dict[str, Any]]) -> list[ChannelMessage]:
     return messages
 
 
+def answered_in(raw: dict[str, Any]) -> int | None:
+    """Return which interaction a listed message answers; None where it names none."""
+    named = raw.get("interaction_metadata") or raw.get("interaction")
+    told = str(named.get("id")) if isinstance(named, dict) else ""
+    return int(told) if told.isdecimal() else None
+
+
 def is_bots(raw: dict[str, Any]) -> bool:
     """Whether a bot wrote a listed message."""
     return bool((raw.get("author") or {}).get("bot"))

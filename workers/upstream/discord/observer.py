@@ -11,7 +11,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from dispatcher.errors import AccountRejected, RateLimited, StoreUnavailable, UpstreamError
@@ -107,6 +107,11 @@ class Observer:
             return await self._rest.messages(self._token, self._channel, **wanted)
         except RateLimited:  # the limit is known by now, so this waits for its end, if that is near
             return await self._rest.messages(self._token, self._channel, **wanted)
+
+    async def want_list(self) -> None:
+        """Have a list read that begins after this call, soon; while the store is away, when it is due."""
+        with suppress(StoreUnavailable):
+            await self._feed.want_list(self.spot)
 
     def prompts(self) -> dict[int, str]:
         """Prompts of the jobs that watch, by their interaction, as far as both are known."""

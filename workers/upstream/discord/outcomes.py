@@ -1,4 +1,4 @@
-"""What a failure to submit means to the job and to the account: the row of the outcome table it belongs to."""
+"""What a refusal means to the job and to the account, Discord's or the bot's: its row of the outcome table."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from dispatcher.errors import (
     UpstreamUnavailable,
 )
 from workers.upstream import Ended, Outcome, Refused
+from workers.upstream.discord.messages import ChannelMessage
+from workers.upstream.discord.phrases import Reading
 from workers.upstream.discord.refusals import CommandOutdated
 
 _BLOCKED_REST_S = 60.0
@@ -37,6 +39,19 @@ def outcome_of(error: UpstreamError) -> Outcome:
             return Refused(reason=str(error), counted=False, never_sent=not error.sent, cools="suspected")
         case _:
             raise error
+
+
+def outcome_said(message: ChannelMessage, reading: Reading) -> Outcome:
+    """Say how a job goes on that the bot refused in its own words, or that failed by them."""
+    if reading.says == "busy":
+        return Refused(reason=f"the bot is busy: {reading.words}", cools="said")
+    return Ended(
+        status="moderated" if reading.says == "moderated" else "failed",
+        message=message.shown(reading.percent),
+        error=f"the bot says: {reading.words}",
+        error_details=message.text,
+        again=reading.says == "failed",
+    )
 
 
 def _held(error: UpstreamBlocked | CallHeld) -> Refused:

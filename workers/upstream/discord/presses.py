@@ -17,7 +17,7 @@ from workers.upstream.discord.rest import Rest
 MESSAGE_COMPONENT = 3
 BUTTON = 2
 
-NEEDS_GATEWAY = "the button probably opened a form, which needs the gateway"
+FORM = "a form, which is not filled in"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ async def found_press(rest: Rest, token: str, channel: str, job: Job, *, applica
     """
     parent = parent_of(job)
     if job.prompt:
-        raise RequestRejected(NAME, f"button {job.button} takes a prompt only in a form, which needs the gateway")
+        raise RequestRejected(NAME, f"button {job.button} takes a prompt only in {FORM}")
     raw = await rest.message(token, channel, int(parent.messageId))
     message = next(iter(parsed([raw])), None) if raw else None
     if message is None:

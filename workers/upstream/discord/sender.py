@@ -18,7 +18,6 @@ from dispatcher.models import Account, Job
 from dispatcher.requests import Button
 from dispatcher.settings import Settings
 from dispatcher.uploads import Upload
-from workers.upstream.discord import snowflake
 from workers.upstream.discord.commands import AttachmentIndex, Command, CommandBook, Commands, command_named, filled_in
 from workers.upstream.discord.memo import Memo
 from workers.upstream.discord.presses import Press, found_press
@@ -135,42 +134,46 @@ class Sender:
         await self._rest.open_channel(token, account.channel)
         await self._book.fresh(token, account.server)
 
-    async def send(self, permit: Permit, job: Job, prepared: Prepared, *, on_sent: Callable[[], None]) -> None:
+    async def send(
+        self, permit: Permit, job: Job, prepared: Prepared, *, nonces: tuple[str, str], on_sent: Callable[[], None]
+    ) -> None:
         """Send what was prepared, with the account as it stands at the permit; returns when Discord took it.
 
         A command that Discord calls outdated was certainly not run: the index is read and the command sent once more,
-        within the same budget. ``on_sent`` is called when a request has left.
+        within the same budget, under the second of its ``nonces``: what a repeat of one does is unknown. ``on_sent`` is
+        called when a request has left.
 
         Raises:
             SubmitUnknown: it may run.
             UpstreamError: it certainly does not run.
         """
         token, guild = self.token(permit.account), permit.account.server
+        first, second = nonces
         if prepared.press is not None:
-            await self._interact(token, permit, self._payload(permit, prepared.press.payload()), on_sent)
+            await self._interact(token, permit, self._payload(permit, prepared.press.payload(), first), on_sent)
             return
         start_by_s = permit.asked_s + START_BUDGET_S
         commands = await _in_time(self._book.read(token, guild), start_by_s)
         try:
-            await self._interact(token, permit, self._command(permit, commands, job, prepared), on_sent)
+            await self._interact(token, permit, self._command(permit, commands, job, prepared, first), on_sent)
         except CommandOutdated:
             commands = await _in_time(self._book.reread(token, guild, commands), start_by_s)
-            await self._interact(token, permit, self._command(permit, commands, job, prepared), on_sent)
+            await self._interact(token, permit, self._command(permit, commands, job, prepared, second), on_sent)
 
     async def _interact(self, token: str, permit: Permit, payload: dict[str, Any], on_sent: Callable[[], None]) -> None:
         start_by_s, end_by_s = permit.asked_s + START_BUDGET_S, permit.asked_s + END_BUDGET_S
         await self._rest.interact(token, payload, start_by_s=start_by_s, end_by_s=end_by_s, on_sent=on_sent)
 
-    def _payload(self, permit: Permit, what: dict[str, Any]) -> dict[str, Any]:
+    def _payload(self, permit: Permit, what: dict[str, Any], nonce: str) -> dict[str, Any]:
         return {
             "guild_id": permit.account.server,
             "channel_id": permit.account.channel,
             "session_id": self._session_id,
-            "nonce": str(snowflake.first_at(time.time_ns() // 1_000_000)),
+            "nonce": nonce,
             **what,
         }
 
-    def _command(self, permit: Permit, commands: Commands, job: Job, prepared: Prepared) -> dict[str, Any]:
+    def _command(self, permit: Permit, commands: Commands, job: Job, prepared: Prepared, nonce: str) -> dict[str, Any]:
         command = command_named(commands, self.command_name(job))
         data = {
             "version": command.version,
@@ -184,7 +187,7 @@ class Sender:
             ],
         }
         what = {"type": _APPLICATION_COMMAND, "application_id": command.application_id, "data": data}
-        return self._payload(permit, what)
+        return self._payload(permit, what, nonce)
 
     def _options(self, command: Command, job: Job) -> list[dict[str, Any]]:
         given = {name: value for name, value in job.request.items() if name != "maxJobs" and value is not None}

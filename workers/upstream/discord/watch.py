@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol, Self
 
+from workers.upstream.discord.fates import Ear, Fate
 from workers.upstream.discord.messages import ChannelMessage
 from workers.upstream.discord.rhythm import Awaited, Took
 
@@ -27,6 +28,9 @@ class Look:
     messages: tuple[ChannelMessage, ...]
     present: frozenset[int]
     is_list: bool = True
+
+
+_NOTHING = Look(0.0, (), frozenset(), is_list=False)
 
 
 class Channel(Protocol):
@@ -56,6 +60,10 @@ class Channel(Protocol):
         """Read the page of messages before one, oldest first."""
         ...
 
+    async def want_list(self) -> None:
+        """Have a list read that begins after this call, as soon as may be."""
+        ...
+
 
 class Watch:
     """One job's eyes on its channel; the poller runs while there is one. Use it as a context manager.
@@ -67,6 +75,7 @@ class Watch:
         is_unanswered: whether its first message is still to come.
         prompt: what the user wrote, normalised.
         took: how long such jobs take.
+        ear: hears of the job's interaction; None where nobody tells of it.
     """
 
     def __init__(
@@ -78,6 +87,7 @@ class Watch:
         is_unanswered: bool,
         prompt: str,
         took: Took | None = None,
+        ear: Ear | None = None,
     ) -> None:
         self.since_id = since_id
         self.sent_s = sent_s
@@ -89,6 +99,7 @@ class Watch:
         self.has_looked = False
         self.has_heard = False
         self._channel = channel
+        self._ear = ear
         self._arrived = asyncio.Event()
         self._messages: dict[int, ChannelMessage] = {}
         self._latest: Look | None = None
@@ -98,13 +109,19 @@ class Watch:
     def __enter__(self) -> Self:
         self.entered_s = time.monotonic()
         self._channel.enter(self)
+        if self._ear is not None:
+            self._ear.open(self._arrived.set)
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._ear is not None:
+            self._ear.close()
         self._channel.leave(self)
 
     async def next(self) -> Look:
         """Wait for the next look; what several brought while the job was busy comes as one.
+
+        Where there is news of the interaction alone, it shows nothing that is new, and before the first look nothing.
 
         Raises:
             AccountRejected: the channel cannot be read any more; the poller goes on trying, slowly.
@@ -115,7 +132,7 @@ class Watch:
         if failure is not None:
             raise failure
         if self._latest is None:
-            raise RuntimeError("a look arrived that shows nothing")
+            return _NOTHING
         messages, self._messages = self._messages, {}
         ordered = tuple(messages[message_id] for message_id in sorted(messages))
         is_list, self._is_list = self._is_list, False
@@ -123,10 +140,28 @@ class Watch:
 
     def answered(self, *, remote_id: int, message_id: int) -> None:
         """Say that the job's first message is known: nothing older matters to it any more."""
-        self.remote_id = remote_id
+        self.named(remote_id)
         self.is_unanswered = False
         self.has_looked = True  # maybe by an event alone: before its answer there was nothing of the job to see
         self.since_id = max(self.since_id, message_id - 1)
+
+    def named(self, remote_id: int) -> None:
+        """Say which interaction the job's is, although its first message may be still to come."""
+        self.remote_id = remote_id
+        if self._ear is not None:
+            self._ear.remote_id = remote_id
+
+    async def fate(self) -> Fate | None:
+        """Return what was told of the job's interaction, if anything."""
+        return await self._ear.fate() if self._ear else None
+
+    async def is_anothers(self, interaction: int) -> bool:
+        """Whether an interaction is known to be of another submission."""
+        return self._ear is not None and await self._ear.is_anothers(interaction)
+
+    async def want_list(self) -> None:
+        """Have a list read that begins after this call, as soon as may be."""
+        await self._channel.want_list()
 
     async def message(self, message_id: int) -> ChannelMessage | None:
         """Read one message of a bot, however old; None where there is none (any more)."""
@@ -162,6 +197,8 @@ class Watch:
         self.has_looked = self.has_looked or look.is_list
         self._latest = look
         self._is_list = self._is_list or look.is_list
+        if look.is_list and self._ear is not None:
+            self._ear.ask_again()
         self._messages |= {message.id: message for message in look.messages}
         self._arrived.set()
 

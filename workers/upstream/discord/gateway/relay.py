@@ -1,7 +1,8 @@
 """What a token's session hears is told to the feed, where the jobs of all workers look; polling stays the fallback.
 
 Invariant: nothing is concluded from an event but what it shows. A message that is whole is told as it stands; whatever
-else happened (a part of an edit, a deletion, a session that may have missed something) has a list read. A channel
+else happened (a part of an edit, a deletion, a session that may have missed something) has a list read. What
+concerns an interaction, and messages that no list shows, go to :mod:`fates`, whether anybody waits or not. A channel
 counts as fed only once an event of it was of use to a watcher, for ``FED_S`` at a time: when the session ends, lists
 come at their own rhythm again by then at the latest.
 """
@@ -19,10 +20,19 @@ from dispatcher.checks import Checks
 from dispatcher.errors import AccountRejected, StoreUnavailable, UpstreamBlocked
 from dispatcher.log import get_logger
 from dispatcher.loop import cancel_until_done
-from workers.upstream.discord.feed import Feed, Spot, spot_of
-from workers.upstream.discord.gateway.events import Event, MessageGone, MessageTold, SessionDown, SessionUp
+from workers.upstream.discord.fates import Fates
+from workers.upstream.discord.feed import Feed, Spot, digest_of, spot_of
+from workers.upstream.discord.gateway.events import (
+    Event,
+    InteractionTold,
+    MessageGone,
+    MessageTold,
+    SessionDown,
+    SessionUp,
+)
 from workers.upstream.discord.gateway.seat import Seat
 from workers.upstream.discord.gateway.session import Session
+from workers.upstream.discord.messages import answered_in
 from workers.upstream.discord.sources import Login
 
 log = get_logger(__name__)
@@ -61,7 +71,9 @@ class Relay:
         retry_s: float,
     ) -> None:
         self._feed = feed
+        self._fates = Fates(feed.store)
         self._token = token
+        self._digest = digest_of(token)
         self._seat = Seat(feed.store, token, owner=f"{os.getpid()}.{secrets.token_hex(8)}")
         self._find = find
         self._check = check
@@ -153,10 +165,14 @@ class Relay:
 
     async def _pass_on(self, event: Event) -> None:
         match event:
+            case InteractionTold(interaction, nonce, fate, reason):
+                await self._fates.tell(self._digest, interaction, nonce, fate, reason or 0)
             case MessageTold() if event.raw.get("flags", 0) & _EPHEMERAL:
-                return  # no list ever shows it, so it would count as deleted
+                await self._tell_unlisted(event)  # no list ever shows it, so it would count as deleted
             case MessageTold() if event.raw.keys() >= _WHOLE:
                 spot = spot_of(self._token, event.channel)
+                if event.nonce is not None and (answered := answered_in(event.raw)) is not None:
+                    await self._fates.tell(self._digest, answered, event.nonce, "succeeded")
                 if await self._feed.tell_messages(spot, [event.raw]):
                     await self._feed_on(spot)
             case MessageTold() | MessageGone():
@@ -166,6 +182,11 @@ class Relay:
             case SessionDown():
                 await self._want_lists()
                 self._fed.clear()
+
+    async def _tell_unlisted(self, event: MessageTold) -> None:
+        interaction = answered_in(event.raw)
+        if interaction is not None and event.raw.keys() >= _WHOLE:
+            await self._fates.tell_unlisted(self._digest, interaction, event.nonce, event.raw)
 
     async def _want_lists(self) -> None:
         for spot in tuple(self._fed):
