@@ -11,11 +11,15 @@ from typing import Any
 import pytest
 
 from tests.support.discord_chase import NONCES, REMOTE, SENT_MS, Chase, answer
-from tests.support.discord_messages import born_at, caption, message_of
+from tests.support.discord_messages import ME, born_at, caption, message_of
 from workers.upstream import Ended, Refused
+from workers.upstream.discord.matching import Expected, Pressed
+from workers.upstream.discord.messages import ChannelMessage
 from workers.upstream.discord.nonces import nonces_of
 
 ANOTHER = born_at(SENT_MS + 100)
+PARENT = born_at(SENT_MS - 60_000)
+PRESS = Expected(user_id=ME, command="", earliest_ms=SENT_MS - 2000, latest_ms=SENT_MS + 24_000, pressed=PARENT)
 Make = Callable[..., Chase]
 
 
@@ -33,6 +37,11 @@ async def make() -> AsyncIterator[Make]:
         if chase.task:
             chase.task.cancel()
             await asyncio.gather(chase.task, return_exceptions=True)
+
+
+def pressed_answer(interaction: int) -> ChannelMessage:
+    named = {"id": str(interaction), "type": 3, "user": {"id": str(ME)}, "interacted_message_id": str(PARENT)}
+    return message_of(interaction + 5, flags=128, interaction_metadata=named)
 
 
 def later_s() -> float:
@@ -153,6 +162,7 @@ async def test_the_first_message_of_a_claimed_interaction_starts_the_job_for_its
     await chase.look(answer())
 
     assert [shown.messageId for shown in chase.ledger.shown] == [str(REMOTE + 5)]
+    assert chase.ledger.events == ["A", "A"]
     assert not chase.watch.is_unanswered
 
 
@@ -205,6 +215,27 @@ async def test_a_failure_is_not_believed_where_an_answer_is_known(make: Make, se
     await chase.look(at_s=later_s(), listed={REMOTE + 5})
 
     assert chase.is_running
+
+
+async def test_a_failure_beside_a_told_answer_has_no_list_read(make: Make) -> None:
+    chase = make()
+    await chase.tell("succeeded")
+    await chase.tell("failed", reason=2)
+
+    await chase.look(at_s=later_s())
+
+    assert (chase.is_running, chase.eyes.wanted) == (True, 0)
+
+
+async def test_a_press_is_claimed_with_the_answer_to_the_interaction_that_was_told(make: Make) -> None:
+    chase = make(expected=PRESS, pressed=Pressed(id=PARENT, files=frozenset()), unnamed_after_s=math.inf)
+
+    await chase.tell("created")
+    await chase.look(pressed_answer(ANOTHER))
+    assert chase.gates.claims == {}
+    await chase.look(pressed_answer(REMOTE))
+
+    assert chase.gates.claims == {str(REMOTE): chase.ledger.job.id}
 
 
 async def test_a_form_ends_the_job_without_any_look(make: Make) -> None:
