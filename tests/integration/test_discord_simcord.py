@@ -10,19 +10,32 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
-from dispatcher.requests import Create, CreateSingle
+from dispatcher.models import Parent
+from dispatcher.requests import Animate, Button, Create, CreateSingle, MemeFace, Request
 from dispatcher.settings import Settings
+from dispatcher.storage import Storage
+from tests.support.images import jpeg, png
 from tests.support.ledger import Gates, MemoryLedger, account_of, play
 from tests.support.memory import memory_store
 from workers.upstream import Ended, Outcome, Refused
 from workers.upstream.discord import Discord
+
+PROMPT = "a cat — asleep  (10% failed)"
+MADE: dict[str, Callable[[], Request]] = {
+    "create": lambda: Create(prompt=PROMPT, style="Anime", aspect_ratio="1:1", negative_prompt="dogs"),
+    "create_single": lambda: CreateSingle(prompt=PROMPT, style="Anime", aspect_ratio="1:1", negative_prompt="dogs"),
+    "animate": lambda: Animate(image=png(), prompt=PROMPT, motion=3, seed_value=7, hd_quality="No"),
+    "meme_face": lambda: MemeFace(face=jpeg(), prompt=PROMPT, aspect_ratio="1:1", seed_value=7),
+}
+EACH_COMMAND = pytest.mark.parametrize("kind", MADE)
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +54,9 @@ def url() -> Iterator[str]:
 class Elsewhere:
     """A server, a channel and a user in simcord's Discord, and our clients there."""
 
-    def __init__(self, url: str, *, into: Elsewhere | None = None) -> None:
+    def __init__(self, url: str, storage_url: str, *, into: Elsewhere | None = None) -> None:
         self.url = url
+        self.storage_url = storage_url
         body: dict[str, str] = {"server": into.server} if into else {}
         place: dict[str, str] = self._post("world", **body)
         self.channel, self.token = place["channel"], place["token"]
@@ -63,8 +77,9 @@ class Elsewhere:
         return [record for record in records if record["channel"] == self.channel]
 
     def discord(self, **changes: Any) -> Discord:
-        quick = {"poll_min_s": 0.05, "poll_max_s": 0.2, "start_timeout_s": 0.6, **changes}
-        settings = Settings(discord_api_url=f"{self.url}/api/v9", **quick)
+        quick = {"poll_min_s": 0.05, "poll_max_s": 0.2, "start_timeout_s": 2.0, **changes}
+        places: dict[str, Any] = {"storage_url": self.storage_url, "discord_upload_hosts": [self.url]}
+        settings = Settings(discord_api_url=f"{self.url}/api/v9", **places, **quick)
         discord = Discord(settings, open_secret=lambda account: SecretStr(account.sealed), store=self.store)
         self._opened.append(discord)
         return self._opened[-1]
@@ -72,14 +87,32 @@ class Elsewhere:
     def bump_versions(self) -> None:
         self._post("versions/bump")
 
-    def ledger(self, request: Create | None = None, **account: str) -> MemoryLedger:
-        request = request or CreateSingle(prompt="a cat — asleep  (10% failed)", style="Realistic")
+    def ledger(self, request: Request | None = None, *, parent: Parent | None = None, **account: Any) -> MemoryLedger:
+        request = request or CreateSingle(prompt=PROMPT, style="Realistic")
+        for upload in request.uploads().values():
+            Storage(self.storage_url).keep(upload)
         place = {"token": self.token, "server": self.server, **account}
-        return MemoryLedger(self.gates, request, account_of(place.pop("channel", self.channel), **place))
+        return MemoryLedger(self.gates, request, account_of(place.pop("channel", self.channel), **place), parent=parent)
 
-    async def play(self, plan: dict[str, Any], request: Create | None = None) -> Outcome:
+    async def play(self, plan: dict[str, Any], request: Request | None = None) -> Outcome:
         self.plan(plan)
         return await play(self.discord(), self.ledger(request))
+
+    async def press(self, plan: dict[str, Any], label: str = "ReDo") -> Outcome:
+        """Press a button below a result that is made for it."""
+        ledger = self.ledger()
+        completed = await play(self.discord(), ledger)
+        assert isinstance(completed, Ended)
+        assert completed.message is not None
+        below = Parent(
+            jobid=ledger.job.jobid,
+            messageId=completed.message.messageId,
+            command="create_single",
+            prompt=ledger.job.prompt,
+            files=tuple(file.id for file in completed.message.attachments),
+        )
+        self.plan(plan)
+        return await play(self.discord(), self.ledger(Button(jobid=below.jobid, button=label), parent=below))
 
     async def close(self) -> None:
         for opened in self._opened:
@@ -88,8 +121,13 @@ class Elsewhere:
 
 
 @pytest.fixture
-async def there(url: str) -> AsyncIterator[Elsewhere]:
-    opened = Elsewhere(url)
+def storage_url(tmp_path: Path) -> str:
+    return (tmp_path / "results").as_uri()
+
+
+@pytest.fixture
+async def there(url: str, storage_url: str) -> AsyncIterator[Elsewhere]:
+    opened = Elsewhere(url, storage_url)
     yield opened
     await opened.close()
 
@@ -103,38 +141,83 @@ def assert_own(record: dict[str, Any], outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("result", ["edit", "followup", "message", "components"])
 @pytest.mark.parametrize("is_deferred", [True, False])
-@pytest.mark.parametrize("kind", [Create, CreateSingle])
+@EACH_COMMAND
 async def test_each_command_is_completed_by_each_way_of_delivery(
-    there: Elsewhere, kind: type[Create], result: str, is_deferred: bool
+    there: Elsewhere, kind: str, result: str, is_deferred: bool
 ) -> None:
-    request = kind(prompt="a cat — asleep  (10% failed)", style="Anime", aspect_ratio="1:1", negative_prompt="dogs")
+    request = MADE[kind]()
 
     outcome = await there.play({"result": result, "is_deferred": is_deferred}, request)
 
     [record] = there.records()
-    assert record["command"] == kind.kind
+    assert record["command"] == kind
+    assert record["uploads"] == {name: upload.size for name, upload in request.uploads().items()}
     assert_own(record, outcome)
 
 
-@pytest.mark.parametrize("result", ["edit", "followup", "message", "components"])
+@pytest.mark.parametrize("result", ["edit", "followup", "message", "components", "update"])
+@pytest.mark.parametrize("label", ["🔀", "ReDo"])
+async def test_a_press_is_completed_by_each_way_of_delivery(there: Elsewhere, label: str, result: str) -> None:
+    outcome = await there.press({"result": result}, label)
+
+    record = there.records()[-1]
+    assert record["command"] == f"button:{label}"
+    assert_own(record, outcome)
+
+
+@pytest.mark.parametrize("result", ["edit", "followup", "message", "components", "update"])
 @pytest.mark.parametrize("outcome", ["failed", "moderated"])
-async def test_a_refusal_is_read_by_each_way_of_delivery(there: Elsewhere, outcome: str, result: str) -> None:
-    ended = await there.play({"result": result, "outcome": outcome})
+async def test_a_refusal_of_a_press_is_read_by_each_way_of_delivery(
+    there: Elsewhere, outcome: str, result: str
+) -> None:
+    ended = await there.press({"result": result, "outcome": outcome})
 
     assert isinstance(ended, Ended)
     assert ended.status == outcome
 
 
-async def test_a_bot_that_is_busy_has_the_job_handed_back(there: Elsewhere) -> None:
-    refused = await there.play({"outcome": "busy"})
+@pytest.mark.parametrize("outcome", ["ephemeral", "silent", "modal"])
+async def test_a_press_whose_answer_is_not_listed_never_started(there: Elsewhere, outcome: str) -> None:
+    ended = await there.press({"outcome": outcome})
+
+    assert isinstance(ended, Ended)
+    assert (ended.error or "").startswith("not started: ")
+    assert (ended.error or "").endswith("; the button probably opened a form, which needs the gateway")
+
+
+async def test_a_press_for_which_the_bot_is_busy_is_handed_back(there: Elsewhere) -> None:
+    refused = await there.press({"outcome": "busy"})
+
+    assert isinstance(refused, Refused)
+    assert refused.cools == "said"
+
+
+@pytest.mark.parametrize("result", ["edit", "followup", "message", "components"])
+@pytest.mark.parametrize("outcome", ["failed", "moderated"])
+@EACH_COMMAND
+async def test_a_refusal_is_read_by_each_way_of_delivery(
+    there: Elsewhere, kind: str, outcome: str, result: str
+) -> None:
+    ended = await there.play({"result": result, "outcome": outcome}, MADE[kind]())
+
+    assert isinstance(ended, Ended)
+    assert ended.status == outcome
+
+
+@EACH_COMMAND
+async def test_a_bot_that_is_busy_has_the_job_handed_back(there: Elsewhere, kind: str) -> None:
+    refused = await there.play({"outcome": "busy"}, MADE[kind]())
 
     assert isinstance(refused, Refused)
     assert refused.cools == "said"
 
 
 @pytest.mark.parametrize("outcome", ["ephemeral", "silent"])
-async def test_a_refusal_that_is_not_listed_is_a_job_that_never_started(there: Elsewhere, outcome: str) -> None:
-    ended = await there.play({"outcome": outcome})
+@EACH_COMMAND
+async def test_a_refusal_that_is_not_listed_is_a_job_that_never_started(
+    there: Elsewhere, kind: str, outcome: str
+) -> None:
+    ended = await there.play({"outcome": outcome}, MADE[kind]())
 
     assert isinstance(ended, Ended)
     assert (ended.error or "").startswith("not started: ")
@@ -177,7 +260,7 @@ async def test_equal_prompts_whose_results_name_no_interaction_say_so(there: Els
         ({"channel": "123456789012345678"}, "HTTP 404, code 10003"),
     ],
 )
-async def test_what_is_the_accounts_fault_disables_it(there: Elsewhere, account: dict[str, str], code: str) -> None:
+async def test_what_is_the_accounts_fault_disables_it(there: Elsewhere, account: dict[str, Any], code: str) -> None:
     refused = await play(there.discord(), there.ledger(None, **account))
 
     assert isinstance(refused, Refused)
@@ -198,7 +281,7 @@ async def test_a_command_that_was_published_again_is_read_and_sent_again(there: 
 
 async def test_another_users_answers_are_not_ours(there: Elsewhere, url: str) -> None:
     """The command of a person in the same channel, at the same time, with the same prompt."""
-    other = Elsewhere(url, into=there)
+    other = Elsewhere(url, there.storage_url, into=there)
     there.plan({"seconds": 1.2}, {"seconds": 0.4})
     ledgers = [there.ledger(), other.ledger()]
 
@@ -211,48 +294,8 @@ async def test_another_users_answers_are_not_ours(there: Elsewhere, url: str) ->
         assert_own(records[str(ledger.lease.remote_id)], outcome)
 
 
-async def test_the_stand_in_knows_uploads_and_buttons_as_well(there: Elsewhere) -> None:
-    """What a client sends for ``/animate`` and for a press, by hand."""
-    api = httpx.AsyncClient(base_url=f"{there.url}/api/v9", headers={"authorization": there.token})
-    index = (await api.get(f"/guilds/{there.server}/application-command-index")).json()["application_commands"]
-    animate = next(command for command in index if command["name"] == "animate")
-    opened = await api.post(
-        f"/channels/{there.channel}/attachments", json={"files": [{"id": "0", "filename": "a.png"}]}
-    )
-    [place] = opened.json()["attachments"]
-    await api.put(place["upload_url"], content=b"a picture", headers={"authorization": ""})
-    where = {"guild_id": there.server, "channel_id": there.channel, "application_id": animate["application_id"]}
-    identity = {key: animate[key] for key in ("id", "name", "version", "type")}
-    uploads = [{"id": "0", "filename": "a.png", "uploaded_filename": place["upload_filename"]}]
-    image = {"type": 11, "name": "image", "value": 0}
-
-    sent = await api.post(
-        "/interactions", json={"type": 2, **where, "data": {**identity, "options": [image], "attachments": uploads}}
-    )
-    shown = await finished(api, there)
-    press = {"component_type": 2, "custom_id": shown["components"][0]["components"][1]["custom_id"]}
-    pressed = await api.post("/interactions", json={"type": 3, **where, "message_id": shown["id"], "data": press})
-    answer = await finished(api, there)
-    await api.aclose()
-
-    assert (sent.status_code, pressed.status_code) == (204, 204)
-    assert [record["command"] for record in there.records()] == ["animate", "button:ReDo"]
-    assert there.records()[0]["uploads"] == {"image": len(b"a picture")}
-    assert answer["interaction_metadata"]["id"] == there.records()[1]["interaction"]
-
-
-async def finished(api: httpx.AsyncClient, there: Elsewhere) -> dict[str, Any]:
-    """The newest message, once it has a file."""
-    async with asyncio.timeout(10):
-        while True:
-            [newest] = (await api.get(f"/channels/{there.channel}/messages", params={"limit": 1})).json()
-            if newest["attachments"]:
-                return dict(newest)
-            await asyncio.sleep(0.05)
-
-
 async def test_a_stranger_of_the_server_is_refused(url: str, there: Elsewhere) -> None:
-    other = Elsewhere(url)
+    other = Elsewhere(url, there.storage_url)
 
     refused = await play(there.discord(), there.ledger(server=other.server))
 

@@ -15,8 +15,9 @@ from typing import Any, Literal
 import discord
 from discord import app_commands
 
-Result = Literal["edit", "followup", "message", "components"]
-Outcome = Literal["completed", "failed", "moderated", "busy", "ephemeral", "silent", "deleted"]
+Result = Literal["edit", "followup", "message", "components", "update"]
+"""``update``: a press is answered by an edit of the pressed message."""
+Outcome = Literal["completed", "failed", "moderated", "busy", "ephemeral", "silent", "deleted", "modal"]
 
 LABELS = {4: ("U1", "U2", "U3", "U4", "V1", "V2", "V3", "V4", "ReDo"), 1: ("🔀", "ReDo")}
 WORDS = {
@@ -25,6 +26,15 @@ WORDS = {
     "busy": "You have too many jobs running.",
     "ephemeral": "You have too many jobs running.",
 }
+REPEATED = {
+    "prompt": "prompt",
+    "style": "style",
+    "aspect_ratio": "aspect-ratio",
+    "seed_value": "seed",
+    "motion": "motion",
+    "hd_quality": "hd",
+}
+"""Options as the bot's messages call them."""
 _ROW = 5
 
 
@@ -80,7 +90,12 @@ class PixVerse(discord.Client):
         if plan.outcome in {"busy", "ephemeral"}:
             await interaction.response.send_message(WORDS[plan.outcome], ephemeral=plan.outcome == "ephemeral")
             return
-        if plan.is_deferred:
+        if plan.outcome == "modal":
+            await interaction.response.send_modal(Form())
+            return
+        if plan.result == "update":
+            await interaction.response.defer()
+        elif plan.is_deferred:
             await interaction.response.defer(thinking=True)
         else:
             await interaction.response.send_message(f"{caption(interaction, record)} (Waiting to start)")
@@ -100,7 +115,7 @@ class PixVerse(discord.Client):
         if plan.result == "components":
             parts = Parts(self, record, text, files)
             await interaction.edit_original_response(content=None, view=parts, attachments=files)
-        elif plan.result == "edit":
+        elif plan.result in {"edit", "update"}:
             await interaction.edit_original_response(content=text, attachments=files, view=buttons)
         else:
             await interaction.edit_original_response(content=f"{caption(interaction, record)} (100%)")
@@ -123,9 +138,16 @@ class Pressed(discord.ui.Button[Any]):
         super().__init__(custom_id=f"{label}:{record.interaction}", **face)
         self._bot = bot
         self._label = label
+        self._options = record.options
 
     async def callback(self, interaction: discord.Interaction) -> None:
-        await self._bot.take(interaction, f"button:{self._label}", 1)
+        await self._bot.take(interaction, f"button:{self._label}", 1, **self._options)
+
+
+class Form(discord.ui.Modal, title="New prompt"):
+    """What some buttons open instead of an answer."""
+
+    prompt: discord.ui.TextInput[Any] = discord.ui.TextInput(label="Prompt")
 
 
 class Buttons(discord.ui.View):
@@ -154,10 +176,9 @@ class Parts(discord.ui.LayoutView):
 
 
 def caption(interaction: discord.Interaction, record: Record) -> str:
-    """The request as the bot repeats it."""
-    return (
-        f"{interaction.user.mention} (prompt: {record.options.get('prompt', '')} style: Realistic aspect-ratio: 16:9)"
-    )
+    """The request as the bot repeats it: the prompt, and the options that were given."""
+    given = [f"{title}: {record.options[name]}" for name, title in REPEATED.items() if name in record.options]
+    return f"{interaction.user.mention} ({' '.join(given)})"
 
 
 Prompt = app_commands.Range[str, 1, 512]

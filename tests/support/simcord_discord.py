@@ -48,6 +48,7 @@ class Face:
         self._members: dict[str, Any] = {}
         self._guilds: dict[str, Any] = {}
         self._uploads: dict[str, bytes | None] = {}
+        self._pressed: dict[str, str] = {}
         self._pending: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[Route]:
@@ -137,7 +138,16 @@ class Face:
     async def list_messages(self, request: Request) -> Response:
         self._member(request)
         path = f"/channels/{request.path_params['channel']}/messages"
-        return JSONResponse(router.dispatch(self._env.backend, "GET", path, params=dict(request.query_params)))
+        page = router.dispatch(self._env.backend, "GET", path, params=dict(request.query_params))
+        return JSONResponse([self._with_pressed(message) for message in page])
+
+    def _with_pressed(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Name the pressed message in what answers a press, as Discord must and simcord does not."""
+        answered = message.get("interaction_metadata")
+        pressed = self._pressed.get(answered["id"]) if answered else None
+        if answered is None or pressed is None:
+            return message
+        return {**message, "interaction_metadata": {**answered, "interacted_message_id": pressed}}
 
     async def read_channel(self, request: Request) -> Response:
         self._member(request)
@@ -173,6 +183,7 @@ class Face:
             message = self._env.backend.get_message(channel_id, int(body["message_id"]))
             shown = next(m for m in channel.history() if m.id == message.id)
             await member.click(shown, custom_id=data["custom_id"])
+            self._pressed[self._bot.records[-1].interaction] = body["message_id"]
         return Response(status_code=204)
 
     def _options(self, data: dict[str, Any]) -> dict[str, Any]:
