@@ -130,10 +130,20 @@ class Bot:
     def _open(self, job: Job) -> None:
         if job.original:  # it waited for a place, and said so
             self._report(job, 0)
-        elif job.directive.loading:
+        elif job.edits_pressed:
+            self._take_over_pressed(job)
+        elif job.directive.loading and job.is_named:
             self._answer(job, "", flags=messages.LOADING)
         else:
             self._answer(job, messages.waiting_text(job))
+
+    def _take_over_pressed(self, job: Job) -> None:
+        """Answer in the pressed message from now on; what it shows stays where the press was only deferred."""
+        if job.press is None:
+            return
+        job.original = self._channels.use(job.channel_id).message(job.press.message_id)
+        if job.original and not job.directive.loading:
+            job.original.edit(messages.edit_of(job, messages.waiting_text(job)))
 
     def _report(self, job: Job, percent: int) -> None:
         if job.original:
@@ -163,6 +173,8 @@ class Bot:
     def _deliver(self, job: Job) -> Message:
         """Post or edit the final message, as the directive's ``result`` says."""
         text = messages.final_text(job)
+        if job.original is None and job.edits_pressed:
+            self._take_over_pressed(job)
         if job.directive.result == "message":
             self._report(job, 100)
             return self._post(job, messages.plain_json(job, self._snowflakes.issue(), text))

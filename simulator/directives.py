@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from simulator.troubles import REFUSALS, Buckets, Scope, Terms
 
 Outcome = Literal["completed", "failed", "moderated", "busy", "silent", "ephemeral", "deleted"]
-Result = Literal["edit", "followup", "message"]
+Result = Literal["edit", "followup", "message", "pressed"]
 Says = Literal["busy", "moderated", "failed"]
 Components = Literal["v1", "v2"]
 
@@ -27,7 +27,7 @@ _CHOICES = {
     "scope": get_args(Scope),
     "buckets": get_args(Buckets),
 }
-_SWITCHES = ("loading", "rewrite", "modal")
+_SWITCHES = ("loading", "rewrite", "modal", "named")
 _DURATIONS = ("seconds", "ack", "retry_after")
 _DURATION_MAX_S = 86_400.0
 _PROGRESS_MAX = 1000
@@ -58,6 +58,7 @@ class Directive:
     loading: bool = True
     rewrite: bool = False
     modal: bool = False
+    named: bool = True
     retry_after: float = 1.0
     scope: Scope = "user"
     buckets: Buckets = "none"

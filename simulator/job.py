@@ -59,6 +59,16 @@ class Job:
         return f"button:{self.press.label}" if self.press else self.command
 
     @property
+    def edits_pressed(self) -> bool:
+        """Whether the bot answers by editing the message whose button was pressed."""
+        return self.press is not None and self.directive.result == "pressed"
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the bot's messages name the interaction; those that answer a command always do."""
+        return self.press is None or self.directive.named
+
+    @property
     def file_count(self) -> int:
         """How many videos the job yields: four for ``create``, else one."""
         return 4 if self.command == "create" and self.press is None else 1

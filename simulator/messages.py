@@ -29,8 +29,13 @@ _BOT = {**user_json(PIXVERSE_ID), "username": "PixVerse", "global_name": None, "
 
 
 def message_json(job: Job, message_id: int, text: str, *, flags: int = 0) -> dict[str, Any]:
-    """Build the first message of an answer: of type 20 to a command, a reply to the message of a pressed button."""
+    """Build the first message of an answer: of type 20 to a command, a reply to the message of a pressed button.
+
+    Such a reply is an ordinary one where the bot names no interaction.
+    """
     message = plain_json(job, message_id, text)
+    if job.press and not job.is_named:
+        return {**message, "type": REPLY, "message_reference": _reference(job, str(job.press.message_id))}
     message["flags"] = flags
     message["application_id"] = message["webhook_id"] = PIXVERSE_ID
     message["interaction_metadata"] = _metadata(job)
@@ -44,8 +49,13 @@ def message_json(job: Job, message_id: int, text: str, *, flags: int = 0) -> dic
 
 
 def followup_json(job: Job, message_id: int, text: str, original_id: int) -> dict[str, Any]:
-    """Build a further message of the same answer: a reply to its first message, with the same interaction."""
+    """Build a further message of the same answer: a reply to its first message, with the same interaction.
+
+    One that names no interaction is one more reply to the message of the pressed button.
+    """
     message = message_json(job, message_id, text)
+    if not job.is_named:
+        return message
     message.pop("interaction", None)
     message["type"] = REPLY
     message["message_reference"] = _reference(job, str(original_id))

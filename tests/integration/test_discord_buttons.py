@@ -195,6 +195,45 @@ async def test_ten_presses_of_one_message_at_once_each_get_the_file_of_their_own
         assert files_of(outcome) == made[str(ledger.lease.remote_id)]
 
 
+@pytest.mark.parametrize("loading", ["yes", "no"])
+async def test_an_edit_of_the_pressed_message_is_its_presss_answer(world: World, loading: str) -> None:
+    discord = world.discord()
+    parent = await completed(world, discord)
+    direct(world, f"seconds=0.5 ack=0.1 result=pressed loading={loading}")
+    ledger = press(world, parent)
+
+    outcome = await play(discord, ledger)
+
+    [pressed] = presses(world)
+    assert files_of(outcome) == [file["filename"] for file in pressed["files"]]
+    assert ledger.lease.remote_id == parent.messageId
+
+
+@pytest.mark.parametrize(("outcome", "status"), [("failed", "failed"), ("moderated", "moderated")])
+async def test_a_refusal_in_the_pressed_message_is_the_jobs_end(world: World, outcome: str, status: str) -> None:
+    discord = world.discord()
+    parent = await completed(world, discord)
+    direct(world, f"seconds=0.4 ack=0.1 result=pressed outcome={outcome}")
+
+    ended = await play(discord, press(world, parent))
+
+    assert isinstance(ended, Ended)
+    assert ended.status == status
+
+
+async def test_of_two_presses_that_the_message_itself_answers_the_second_is_ambiguous(world: World) -> None:
+    discord = world.discord()
+    parent = await completed(world, discord)
+    direct(world, "seconds=2.5 ack=0.1 result=pressed loading=no")
+    direct(world, "seconds=5 ack=0.1 result=pressed loading=no")
+
+    first, second = await asyncio.gather(*(play(discord, press(world, parent, label)) for label in ("U1", "U2")))
+
+    assert files_of(first) == [file["filename"] for file in presses(world)[0]["files"]]
+    assert isinstance(second, Ended)
+    assert (second.error or "").startswith("ambiguous: the bot answered by editing the pressed message")
+
+
 async def test_presses_whose_results_name_nothing_end_as_ambiguous_and_never_as_each_others(world: World) -> None:
     discord = world.discord()
     parent = await completed(world, discord)

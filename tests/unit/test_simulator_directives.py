@@ -18,7 +18,7 @@ def test_an_empty_directive_means_the_defaults() -> None:
 def test_every_default_of_the_interface_can_be_written_out() -> None:
     text = (
         "[[sim seconds=2 ack=0.3 outcome=completed submit=ok result=edit says=busy progress=0 "
-        "loading=yes rewrite=no modal=no retry_after=1 components=v1 scope=user buckets=none]]"
+        "loading=yes rewrite=no modal=no named=yes retry_after=1 components=v1 scope=user buckets=none]]"
     )
 
     written = directive_in(f"a cat {text}, sleeping")

@@ -294,3 +294,32 @@ def test_a_mistaken_control_is_refused_with_its_reason(url: str, path: str, body
 
     assert answer.status_code == 400
     assert fault in answer.json()["error"]
+
+
+@pytest.mark.parametrize("loading", ["yes", "no"])
+def test_a_press_may_be_answered_by_replies_that_name_no_interaction(alone: Player, loading: str) -> None:
+    alone.play(f"seconds=0 named=no loading={loading}", "create")
+    [parent] = alone.messages()
+
+    alone.send(alone.press_of(parent, "U1"))
+    job = wait_for(lambda: next((job for job in alone.jobs()[1:] if job["finished_ms"]), None))
+    reply = alone.messages()[0]
+
+    assert parent["interaction_metadata"]["type"] == 2  # a command's answer is named all the same
+    assert not {"interaction_metadata", "interaction", "application_id"} & reply.keys()
+    assert (reply["type"], reply["flags"], reply["message_reference"]["message_id"]) == (19, 0, parent["id"])
+    assert [file["filename"] for file in reply["attachments"]] == [file["filename"] for file in job["files"]]
+
+
+@pytest.mark.parametrize("loading", ["yes", "no"])
+def test_a_press_may_be_answered_by_edits_of_the_pressed_message(alone: Player, loading: str) -> None:
+    alone.play(f"seconds=0 result=pressed loading={loading}", "create")
+    [before] = alone.messages()
+
+    alone.send(alone.press_of(before, "U1"))
+    job = wait_for(lambda: next((job for job in alone.jobs()[1:] if job["finished_ms"]), None))
+    [after] = alone.messages()
+
+    assert (after["id"], after["interaction_metadata"]) == (before["id"], before["interaction_metadata"])
+    assert after["edited_timestamp"] > before["edited_timestamp"]
+    assert [file["filename"] for file in after["attachments"]] == [file["filename"] for file in job["files"]]
