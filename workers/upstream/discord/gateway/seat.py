@@ -26,6 +26,8 @@ TTL_S = 6.0
 """How long after its holder's death a session is opened elsewhere, at most; a holder renews three times in it."""
 _DIGEST_CHARACTERS = 32
 _SPREAD_S = 0.2
+_CANCEL_AGAIN_S = 0.5
+"""Long enough for a session to say goodbye, and not for another to be opened beside its successor's."""
 
 
 class Seat:
@@ -92,9 +94,7 @@ class Seat:
                     ended.result()
             log.warning("gateway session is another worker's", reason="its lease could not be renewed")
         finally:
-            for task in (serving, renewing):
-                task.cancel()
-            await asyncio.gather(serving, renewing, return_exceptions=True)
+            await _end(serving, renewing)
             await self._leave()  # the session is closed by now, so its successor is never the second
 
     async def _renew(self) -> None:
@@ -125,3 +125,12 @@ class Seat:
                     raise StoreReplyError("session_hold", reply)
 
         return Call("session_hold", (self._digest, self._owner, int(self._ttl_s * 1000)), read)
+
+
+async def _end(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks until they are done: redis-py may swallow a cancellation, and a session go on beside another's."""
+    while waiting := [task for task in tasks if not task.done()]:
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting, timeout=_CANCEL_AGAIN_S)
+    await asyncio.gather(*tasks, return_exceptions=True)
