@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dispatcher.accounts import read_account
 from dispatcher.connection import AsyncStore, Call, command
@@ -15,8 +15,9 @@ from dispatcher.errors import RolledBack
 from dispatcher.leases import SUBMIT_WINDOW_MS, Assignment, Holding, Lease, NotYet, Permit, Returned, Step
 from dispatcher.log import get_logger
 from dispatcher.models import FINAL, Account, Job, Message, Status
+from dispatcher.replies import hash_of
 from dispatcher.slots import Slots
-from workers.upstream import Ended, JobReturned, Outcome
+from workers.upstream import Ended, JobReturned, Other, Outcome
 
 T = TypeVar("T")
 
@@ -141,6 +142,24 @@ class DeliveryLedger:
         """Read the account; a deleted one that drains still has its token."""
         key = self._store.keys.account(self.lease.pool, self.lease.channel)
         return await self._store.insist(command("HGETALL", key, read=read_account))
+
+    async def others(self) -> list[Other]:
+        """Read the other jobs that hold a slot of the account; one that ends meanwhile is left out."""
+        lease, keys = self.lease, self._store.keys
+        slots = keys.of("slots", lease.pool, lease.channel)
+        held = await self._store.insist(command("ZRANGE", slots, 0, -1, read=list))
+        others, own = [], lease.delivery.job_id
+        is_older = own in held
+        for job_id in held:  # in the order of their grants
+            if job_id == own:
+                is_older = False
+                continue
+            record = await self._store.insist(command("HGETALL", keys.job(job_id), read=hash_of))
+            found = await self._store.insist(command("HGETALL", keys.of("lease", job_id), read=hash_of))
+            if record and found:
+                state: Any = found["state"]  # one of LeaseState: written by our scripts alone
+                others.append(Other(Job.from_record(record), state, found.get("remote") or None, is_older))
+        return others
 
     async def overdue(self, error: str) -> None:
         """Fail the job now; the slot stays held while the upstream runs it."""

@@ -195,6 +195,34 @@ async def test_ten_presses_of_one_message_at_once_each_get_the_file_of_their_own
         assert files_of(outcome) == made[str(ledger.lease.remote_id)]
 
 
+@pytest.mark.parametrize("seconds", [0.2, 2.5], ids=["before it is known", "after"])
+async def test_a_reply_that_names_no_interaction_is_followed_by_its_own_id(world: World, seconds: float) -> None:
+    discord = world.discord()
+    parent = await completed(world, discord)
+    direct(world, f"seconds={seconds} ack=0.1 named=no")
+    ledger = press(world, parent)
+
+    outcome = await play(discord, ledger)
+
+    [pressed] = presses(world)
+    assert ledger.events == ["S", "A"]
+    assert ledger.lease.remote_id != pressed["reference"]
+    assert files_of(outcome) == [file["filename"] for file in pressed["files"]]
+
+
+async def test_two_presses_at_once_whose_replies_name_nothing_keep_apart(world: World) -> None:
+    discord = world.discord()
+    parent = await completed(world, discord)
+    direct(world, "seconds=4 ack=0.1 named=no")
+    direct(world, "seconds=2.5 ack=0.1 named=no")
+    ledgers = [press(world, parent, label) for label in ("U1", "U2")]
+
+    outcomes = await asyncio.gather(*(play(discord, ledger) for ledger in ledgers))
+
+    made = {job["command"]: [file["filename"] for file in job["files"]] for job in presses(world)}
+    assert [files_of(outcome) for outcome in outcomes] == [made["button:U1"], made["button:U2"]]
+
+
 @pytest.mark.parametrize("loading", ["yes", "no"])
 async def test_an_edit_of_the_pressed_message_is_its_presss_answer(world: World, loading: str) -> None:
     discord = world.discord()
@@ -221,17 +249,22 @@ async def test_a_refusal_in_the_pressed_message_is_the_jobs_end(world: World, ou
     assert ended.status == status
 
 
-async def test_of_two_presses_that_the_message_itself_answers_the_second_is_ambiguous(world: World) -> None:
+@pytest.mark.parametrize("lengths", [(2.5, 5), (4, 1)], ids=["in order", "the second would be first"])
+async def test_of_two_presses_that_the_message_itself_answers_the_second_waits_for_the_first(
+    world: World, lengths: tuple[float, float]
+) -> None:
     discord = world.discord()
     parent = await completed(world, discord)
-    direct(world, "seconds=2.5 ack=0.1 result=pressed loading=no")
-    direct(world, "seconds=5 ack=0.1 result=pressed loading=no")
+    for seconds in lengths:
+        direct(world, f"seconds={seconds} ack=0.1 result=pressed loading=no")
 
     first, second = await asyncio.gather(*(play(discord, press(world, parent, label)) for label in ("U1", "U2")))
 
-    assert files_of(first) == [file["filename"] for file in presses(world)[0]["files"]]
+    [submitted] = presses(world)
+    assert files_of(first) == [file["filename"] for file in submitted["files"]]
     assert isinstance(second, Ended)
-    assert (second.error or "").startswith("ambiguous: the bot answered by editing the pressed message")
+    assert "button U2 of message" in (second.error or "")  # what shows the first's result has other buttons
+    assert "is not there" in (second.error or "")
 
 
 async def test_presses_whose_results_name_nothing_end_as_ambiguous_and_never_as_each_others(world: World) -> None:

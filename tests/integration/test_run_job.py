@@ -26,7 +26,7 @@ from workers.context import JobFailed
 from workers.ledger import DeliveryLedger
 from workers.renewal import Renewal
 from workers.run import run_job
-from workers.upstream import Ended, Ledger, Outcome, PassedOn, Refused
+from workers.upstream import Ended, Ledger, Other, Outcome, PassedOn, Refused
 
 CHANNEL = "1197013797467074001"
 POOL = "1:discord"
@@ -570,3 +570,30 @@ async def test_progress_is_shown_once_a_change(desk: Desk) -> None:
     entries: Any = desk.store.client.xrange(events)
     shown = [fields["status"] for _, fields in entries if fields["job"] == job.id]
     assert shown.count("progress") == 2
+
+
+async def test_a_job_sees_who_else_holds_a_slot_of_its_account(desk: Desk) -> None:
+    first, delivery = desk.enqueue()
+    desk.upstream.play = for_ever
+    running = asyncio.create_task(run_job(delivery))
+    await until(lambda: desk.state_of(first) == "A")
+    second, other_delivery = desk.enqueue()
+    seen: list[list[Other]] = []
+
+    async def look(ledger: Ledger) -> Outcome:
+        seen.append(await ledger.others())
+        seen.append(await desk.upstream.seen[0].others())
+        return Ended(status="failed", error="seen enough")
+
+    desk.upstream.play = look
+    with pytest.raises(JobFailed):
+        await run_job(other_delivery)
+    seen.append(await desk.upstream.seen[0].others())
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    (of_second,), (of_first,), none_left = seen
+    assert (of_second.job.id, of_second.remote_id) == (first.id, f"remote-{first.id}")
+    assert (of_second.is_submitted, of_second.is_older) == (True, True)
+    assert (of_first.job.id, of_first.is_submitted, of_first.is_older) == (second.id, False, False)
+    assert none_left == []

@@ -14,7 +14,7 @@ from dispatcher.handoff import DeliveryId
 from dispatcher.leases import Lease, LeaseState, Permit, Step
 from dispatcher.models import Account, Job, Message, Parent, new_job_id
 from dispatcher.requests import Request
-from workers.upstream import Outcome, Upstream
+from workers.upstream import Other, Outcome, Upstream
 
 
 def now_ms() -> int:
@@ -27,6 +27,8 @@ class Gates:
 
     locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     claims: dict[str, str] = field(default_factory=dict)
+    held: defaultdict[str, dict[str, MemoryLedger]] = field(default_factory=lambda: defaultdict(dict))
+    """The ledgers that hold a slot, by channel and job."""
 
 
 def account_of(channel: str, *, token: str = "a-token", server: str = "111111111111111111") -> Account:
@@ -132,6 +134,15 @@ class MemoryLedger:
     async def account_now(self) -> Account | None:
         return self.account_at_permit
 
+    async def others(self) -> list[Other]:
+        held = list(self._gates.held[self.account.channel].values())
+        own = held.index(self)
+        return [
+            Other(one.job, one.lease.state, one.lease.remote_id, is_older=at < own)
+            for at, one in enumerate(held)
+            if one is not self
+        ]
+
     async def overdue(self, error: str) -> None:
         self._check()
         self.error = error
@@ -150,6 +161,12 @@ class MemoryLedger:
         successor.events, successor.shown = [], []
         successor._lease = replace(self._lease, state=state, delivery=DeliveryId(self.job.id, 2))
         return successor
+
+    def hold_slot(self) -> dict[str, MemoryLedger]:
+        """Hold a slot of the channel; returns all that do."""
+        held = self._gates.held[self.account.channel]
+        held[self.job.id] = self
+        return held
 
     def leave_gate(self) -> None:
         if self._holds_gate:
@@ -171,8 +188,10 @@ class MemoryLedger:
 
 
 async def play(upstream: Upstream, ledger: MemoryLedger) -> Outcome:
-    """Run one delivery as a worker does, and leave the gate at its end."""
+    """Run one delivery as a worker does; at its end it leaves the gate and gives its slot back."""
+    held = ledger.hold_slot()
     try:
         return await upstream.run(ledger)
     finally:
         ledger.leave_gate()
+        held.pop(ledger.job.id, None)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from dispatcher.checks import Finding
-from dispatcher.leases import Cools, Lease, Permit, Step
+from dispatcher.leases import Cools, Lease, LeaseState, Permit, Step
 from dispatcher.models import Account, Job, Message, Revive
 
 
@@ -76,6 +76,21 @@ class Verdict:
     needs_operator: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Another job that holds a slot of the same account; ``is_older``: it got its slot first."""
+
+    job: Job
+    state: LeaseState
+    remote_id: str | None
+    is_older: bool
+
+    @property
+    def is_submitted(self) -> bool:
+        """Whether it may run upstream."""
+        return self.state not in ("R", "C")
+
+
 class Ledger(Protocol):
     """The record of one delivery; each method is one transition in Redis, retried while the store is away.
 
@@ -122,6 +137,10 @@ class Ledger(Protocol):
 
     async def account_now(self) -> Account | None:
         """Read the account as it stands: its token may be another by now. None if nobody holds it any more."""
+        ...
+
+    async def others(self) -> list[Other]:
+        """Read the other jobs that hold a slot of the account, as they stand now."""
         ...
 
     async def progress(self, message: Message) -> None:

@@ -29,7 +29,7 @@ from workers.upstream.discord.nonces import nonces_of
 from workers.upstream.discord.observers import Observers
 from workers.upstream.discord.outcomes import outcome_of
 from workers.upstream.discord.phrases import Phrasebook, normalised
-from workers.upstream.discord.presses import FORM
+from workers.upstream.discord.presses import FORM, wait_for_others
 from workers.upstream.discord.pursuit import Pursuit, TokenReplaced
 from workers.upstream.discord.refusals import NAME
 from workers.upstream.discord.rest import Rest
@@ -123,6 +123,7 @@ class Discord:
         await self._wire.close()
 
     async def _start(self, ledger: Ledger) -> Outcome:
+        await wait_for_others(ledger)
         try:
             prepared = await self._sender.prepare(ledger.account, ledger.job)
         except (UpstreamError, SecretError) as error:

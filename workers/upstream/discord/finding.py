@@ -50,16 +50,21 @@ class Finding:
         self._has_failed = False
         self._is_taken = False
 
-    async def take(self, look: Look) -> Outcome | None:
-        """Take in what is told and what is shown; returns how the job ended, if what was told ended it."""
+    async def take(self, look: Look) -> Outcome | Look:
+        """Take in what is told and what is shown.
+
+        Returns:
+            How the job ended, if what was told ended it; else the look, with the reply that was claimed: an earlier
+            look may have shown it, and none shows it twice.
+        """
         fate = await self._watch.fate()
         if fate is not None and (outcome := await self._take_fate(fate)):
             return outcome
         if self.remote_id is None:
             await self._find(look)
-        if self.remote_id is None:
-            await self._find_unnamed(look)
-        return None
+        if self.remote_id is None and (reply := await self._find_unnamed(look)):
+            return Look(look.started_s, (reply,), look.present | {reply.id}, look.is_list)
+        return look
 
     async def absent(self, look: Look) -> Outcome | None:
         """Decide that a submission never started: only on a channel that was read, after its time to answer."""
@@ -127,24 +132,28 @@ class Finding:
             return False
         return not await self._watch.is_anothers(interaction)
 
-    async def _find_unnamed(self, look: Look) -> None:
+    async def _find_unnamed(self, look: Look) -> ChannelMessage | None:
         """Claim an answer to a press that names no interaction: a reply to the pressed message, or an edit of it.
 
         Where the bot named another press of that message, a reply that names none may be that one's result: never
-        guess.
+        guess. Nor may an edit be another's: see :func:`presses.wait_for_others`.
+
+        Returns:
+            The reply that was claimed.
         """
         pressed, expected = self._brief.pressed, self._brief.expected
         if pressed is None or expected is None or look.started_s < self._brief.unnamed_after_s:
-            return
+            return None
         page = await self._watch.before(max(look.present)) if look.present else []
         replies = [message for message in page if pressed.is_reply(message, expected)]
         if replies and not any(pressed.is_named_in(message) for message in page):
             for message in replies:
                 if await self._claim(message.id, message):
-                    return
+                    return message
         itself = await self._watch.message(pressed.id)
         if itself is not None and pressed.is_edited(itself, self._brief.said(itself), expected):
             self._is_taken = not await self._claim(pressed.id, itself)
+        return None
 
     async def _claim(self, remote_id: int, message: ChannelMessage | None = None) -> bool:
         """Take an interaction, or an answer, for the job's unless Redis knows that it is another job's."""

@@ -5,17 +5,21 @@ Source: docs/upstream.md, "Buttons".
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
 from dispatcher.errors import RequestRejected
 from dispatcher.models import Job, Parent
+from workers.upstream import Ledger, Other
 from workers.upstream.discord.messages import ChannelMessage, parsed
 from workers.upstream.discord.refusals import NAME
 from workers.upstream.discord.rest import Rest
 
 MESSAGE_COMPONENT = 3
 BUTTON = 2
+
+_LOOK_AGAIN_S = 0.5
 
 FORM = "a form, which is not filled in"
 
@@ -49,6 +53,28 @@ def parent_of(job: Job) -> Parent:
     if job.parent is None or job.button is None:
         raise RequestRejected(NAME, "the job's record does not name the message whose button is pressed")
     return job.parent
+
+
+async def wait_for_others(ledger: Ledger) -> None:
+    """Wait while another press of the same message may be answered by an edit of it; returns at once for a command.
+
+    Invariant: of the presses of one message at most one is submitted that is not known by a name of its own. So what
+    the message shows is that one's. The slots' own order tells who goes first: whoever got one later sees who got one
+    before, and none waits for one that waits for it.
+    """
+    mine = ledger.job.parent
+    if mine is None:
+        return
+    while any(  # noqa: ASYNC110 (it is another job, maybe of another worker, that ends)
+        _is_before(mine.messageId, other) for other in await ledger.others()
+    ):
+        await asyncio.sleep(_LOOK_AGAIN_S)
+
+
+def _is_before(message_id: str, other: Other) -> bool:
+    if other.job.parent is None or other.job.parent.messageId != message_id:
+        return False
+    return other.remote_id in (None, message_id) if other.is_submitted else other.is_older
 
 
 async def found_press(rest: Rest, token: str, channel: str, job: Job, *, application_id: str | None) -> Press:

@@ -86,9 +86,10 @@ class Pursuit:
             raise TokenReplaced(account)
 
     async def _take(self, look: Look) -> Outcome | None:
-        outcome = await self._finding.take(look)
-        if outcome is not None:
-            return outcome
+        taken = await self._finding.take(look)
+        if not isinstance(taken, Look):
+            return taken
+        look = taken
         if self._finding.remote_id is None:
             return await self._finding.absent(look)
         if self._brief.pressed is not None and self._is_known_by_press():
