@@ -1,7 +1,7 @@
 """What every refusal of Discord's does to a job and its account: docs/discord-errors.md, held against the real thing.
 
 Each row is a job on an account of a user's own, on a real store; a worker process runs it against the simulator. A row
-whose answer means the whole fleet has a store's namespace and a worker to itself.
+whose answer means the whole fleet, or its address, has a store's namespace and a worker to itself.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from tests.support.roles import a_role
 from tests.support.store import schema_problems
 from workers.upstream.discord.refusals import RULES
 
+ALL_OF_US = {"fleet", "address"}
+"""Whose fault stops every other job as well."""
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "discord-errors.md"
 WRITTEN = ROOT / "build" / "discord-errors.md"
@@ -106,7 +108,7 @@ class Case:
             asked_s = account.cooling_until_ms / 1000 - time.time()
             long = "a minute" if asked_s > 30 else "as long as it asked"
             self.rest = f"rests {long}" if account.cooling_cause == "asked" else f"rests ({account.cooling_cause})"
-        is_at_rest = self.row.fault == "fleet" and self.row.retry_after_s is None and bool(self._returned())
+        is_at_rest = self.row.fault in ALL_OF_US and self.row.retry_after_s is None and bool(self._returned())
         return self.read().is_final or account.state == "disabled" or is_at_rest
 
     def effect(self) -> Effect:
@@ -177,7 +179,7 @@ def test_the_page_says_what_each_answer_does_to_a_job_and_its_account(
         shared = stack.enter_context(fleet(settings, url, tmp_path / "shared.log"))
         for user, row in enumerate(sorted(ROWS, key=lambda row: ORDER.index(row.on)), start=1):
             log = tmp_path / f"{user}.log"
-            own, store = stack.enter_context(fleet(settings, url, log)) if row.fault == "fleet" else shared
+            own, store = stack.enter_context(fleet(settings, url, log)) if row.fault in ALL_OF_US else shared
             cases.append(Case(row, user, World(url), store, own))
         for case in cases:
             case.begin()
