@@ -7,9 +7,9 @@ id when it is known, progress, and the moment at which a job's time is up while 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from dispatcher.checks import Finding
 from dispatcher.leases import Cools, Lease, LeaseState, Permit, Step
@@ -182,4 +182,18 @@ class Upstream(Protocol):
 
     async def close(self) -> None:
         """Close connections; no call is under way."""
+        ...
+
+
+@runtime_checkable
+class Refreshes(Protocol):
+    """What an upstream has besides whose links to results expire."""
+
+    async def refresh(self, account: Account, urls: Sequence[str]) -> dict[str, str]:
+        """Return fresh links by the old ones; one that cannot be refreshed is left out or comes back as it was.
+
+        Raises:
+            UpstreamError: the upstream refuses, or does not answer.
+            SecretError: this worker lacks the key of the account's secret.
+        """
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import httpx
@@ -115,6 +115,10 @@ class Discord:
         except (UpstreamError, SecretError) as error:
             return Verdict("unclear", str(error))
         return Verdict("ok")
+
+    async def refresh(self, account: Account, urls: Sequence[str]) -> dict[str, str]:
+        """Return fresh links to results by the old ones; Discord's expire after about a day."""
+        return await self._sender.fresh_links(account, urls)
 
     async def close(self) -> None:
         """Close connections; no call is under way."""

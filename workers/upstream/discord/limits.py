@@ -26,6 +26,7 @@ _BLOCKED_S = 60.0
 ME = Route("me")
 INTERACTIONS = Route("interactions")
 GATEWAY = Route("gateway")
+LINKS = Route("links")
 UNPACED = Pace()
 """Submissions of an account are paced by the gate (``min_interval_ms``)."""
 

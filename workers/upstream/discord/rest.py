@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +25,8 @@ from workers.upstream.discord.refusals import NAME, error_of, still_prepared
 from workers.upstream.pacing import WAIT_IN_PLACE_S, Pacing, Route
 from workers.upstream.wire import Wire
 
+LINKS_MAX = 50
+"""Links that Discord refreshes at once."""
 PAGE_MAX = 100
 
 
@@ -105,6 +107,25 @@ class Rest:
                 return url, name
             case _:
                 raise UpstreamUnavailable(NAME, "the answer to an announced file came in an unknown shape")
+
+    async def refreshed_links(self, token: str, urls: Sequence[str]) -> dict[str, str]:
+        """Return fresh links to attachments by the old ones (``POST /attachments/refresh-urls``). One attempt.
+
+        Args:
+            token: any account's that may see them.
+            urls: at most ``LINKS_MAX``; what is no attachment's of Discord's comes back as it was.
+
+        Raises:
+            AccountRejected, RequestRejected, RateLimited, UpstreamUnavailable, UpstreamBlocked, CallHeld.
+        """
+        path = "/attachments/refresh-urls"
+        ask = partial(self._wire.ask, self._api_url + path, headers=_login(token), json={"attachment_urls": list(urls)})
+        told = await self._heard(token, limits.LINKS, path, ask)
+        pairs = told.get("refreshed_urls") if isinstance(told, dict) else None
+        try:
+            return {str(pair["original"]): str(pair["refreshed"]) for pair in pairs or ()}
+        except (KeyError, TypeError):
+            raise UpstreamUnavailable(NAME, "fresh links came in an unknown shape") from None
 
     async def open_channel(self, token: str, channel: str) -> None:
         """Return if the channel's messages can be read, and it is no archived thread.

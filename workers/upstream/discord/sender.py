@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from dispatcher.errors import AccountRejected, UpstreamUnavailable
 from dispatcher.leases import Permit
 from dispatcher.models import Account, Job
+from dispatcher.plan import pieces
 from dispatcher.requests import Button
 from dispatcher.settings import Settings
 from dispatcher.uploads import Upload
@@ -22,7 +23,7 @@ from workers.upstream.discord.commands import AttachmentIndex, Command, CommandB
 from workers.upstream.discord.memo import Memo
 from workers.upstream.discord.presses import Press, found_press
 from workers.upstream.discord.refusals import NAME, CommandOutdated
-from workers.upstream.discord.rest import Rest
+from workers.upstream.discord.rest import LINKS_MAX, Rest
 from workers.upstream.discord.uploads import Attached, Uploader
 
 T = TypeVar("T")
@@ -133,6 +134,18 @@ class Sender:
         await self._rest.user_id(token)
         await self._rest.open_channel(token, account.channel)
         await self._book.fresh(token, account.server)
+
+    async def fresh_links(self, account: Account, urls: Sequence[str]) -> dict[str, str]:
+        """Return fresh links to attachments by the old ones, in as many calls as that needs.
+
+        Raises:
+            AccountRejected, RequestRejected, RateLimited, UpstreamUnavailable, UpstreamBlocked, CallHeld.
+            SecretError: as ``token``.
+        """
+        token, fresh = self.token(account), dict[str, str]()
+        for piece in pieces(urls, LINKS_MAX):
+            fresh |= await self._rest.refreshed_links(token, piece)
+        return fresh
 
     async def send(
         self, permit: Permit, job: Job, prepared: Prepared, *, nonces: tuple[str, str], on_sent: Callable[[], None]
