@@ -546,3 +546,23 @@ async def test_a_closed_address_sends_its_jobs_back_and_says_so(
     assert view.kind == "cooling"
     assert "no call leaves the address default" in view.reason
     assert "1 of its calls were refused within 10 min" in view.reason
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(503, "<html>"), (500, {"code": 0}), (429, {"captcha_key": ["any"], "captcha_service": "x"})]
+)
+def test_a_time_to_wait_blocks_the_route_whatever_else_the_answer_means(status: int, body: Any) -> None:
+    response = said(status, body, retry_after="40")
+
+    heard = heard_from(response, error_of(response))
+
+    assert (heard.blocks, heard.for_s) == ("route", 40.0)
+
+
+async def test_a_server_error_that_asks_to_wait_holds_other_workers_up(workers: Workers) -> None:
+    workers.discord.answers = [said(503, "<html>", retry_after="40")]
+    with pytest.raises(UpstreamError):
+        await workers.rest().messages("a-token", "1")
+
+    assert await held(workers.rest().messages("a-token", "1")) is not None
+    assert len(workers.discord.seen) == 1

@@ -14,7 +14,7 @@ import httpx
 
 from dispatcher.errors import RateLimited, UpstreamBlocked, UpstreamError
 from dispatcher.settings import Settings
-from workers.upstream.discord.refusals import NAME, body_of
+from workers.upstream.discord.refusals import NAME, body_of, wait_s
 from workers.upstream.pacing import Blocks, Bucket, Heard, Limits, Pace, Route
 from workers.upstream.wire import bounded_s
 
@@ -85,8 +85,11 @@ def heard_from(response: httpx.Response, error: UpstreamError | None) -> Heard:
 def _blocks(response: httpx.Response, error: UpstreamError) -> tuple[Blocks, float]:
     if isinstance(error, UpstreamBlocked) and error.is_address:
         return "address", error.retry_after_s or _BLOCKED_S
-    if isinstance(error, RateLimited) and response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-        return ("token" if _is_global(response) else "route"), error.retry_after_s
+    told_s = error.retry_after_s if isinstance(error, RateLimited) else wait_s(response)
+    if response.status_code == httpx.codes.TOO_MANY_REQUESTS and told_s:
+        return ("token" if _is_global(response) else "route"), told_s
+    if httpx.codes.is_server_error(response.status_code) and told_s:
+        return "route", told_s
     return "", 0.0
 
 

@@ -104,8 +104,8 @@ def error_of(response: httpx.Response) -> UpstreamError:
     if rule.fault == "capacity":
         return RateLimited(NAME, told, retry_after_s=_wait_s(response, body) or _DEFAULT_RETRY_S)
     if rule.fault in ("fleet", "address"):
-        wait_s, is_address = _wait_s(response, body), rule.fault == "address"
-        return UpstreamBlocked(NAME, told, retry_after_s=wait_s, is_address=is_address)
+        is_address = rule.fault == "address"
+        return UpstreamBlocked(NAME, told, retry_after_s=_wait_s(response, body), is_address=is_address)
     if rule.fault == "operator":
         return AccountRejected(NAME, told, needs_operator=True)
     return _MEANING[rule.fault](NAME, told)
@@ -113,9 +113,7 @@ def error_of(response: httpx.Response) -> UpstreamError:
 
 def still_prepared(response: httpx.Response) -> RateLimited:
     """Turn a 202, Discord's "the index is not ready", into a wait."""
-    return RateLimited(
-        NAME, "the answer is still prepared", retry_after_s=_wait_s(response, body_of(response)) or _DEFAULT_RETRY_S
-    )
+    return RateLimited(NAME, "the answer is still prepared", retry_after_s=wait_s(response) or _DEFAULT_RETRY_S)
 
 
 def _rule(status: int, symbol: Symbol) -> Rule:
@@ -167,6 +165,11 @@ def _said(response: httpx.Response, body: dict[str, Any] | None) -> str:
     details = "; ".join(f"{path}: {message}" for path, _, message in _field_errors(body.get("errors")))
     message = f"{body.get('message', '')}{f' ({details})' if details else ''}"
     return f"HTTP {response.status_code}, code {body.get('code')}: {message:.300}".strip()
+
+
+def wait_s(response: httpx.Response) -> float | None:
+    """Return for how many seconds an answer asks to wait, whatever it means; None where it does not say."""
+    return _wait_s(response, body_of(response))
 
 
 def _wait_s(response: httpx.Response, body: dict[str, Any] | None) -> float | None:
