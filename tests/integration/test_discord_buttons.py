@@ -195,6 +195,16 @@ async def test_ten_presses_of_one_message_at_once_each_get_the_file_of_their_own
         assert files_of(outcome) == made[str(ledger.lease.remote_id)]
 
 
+async def test_a_message_that_goes_while_its_button_is_pressed_is_no_fault_of_the_account(world: World) -> None:
+    discord = world.discord()
+    parent = await completed(world, discord)
+    direct(world, "submit=10008")
+
+    outcome = await play(discord, press(world, parent))
+
+    assert outcome == Ended(status="failed", error="discord: the message whose button is pressed is not there any more")
+
+
 @pytest.mark.parametrize("seconds", [0.2, 2.5], ids=["before it is known", "after"])
 async def test_a_reply_that_names_no_interaction_is_followed_by_its_own_id(world: World, seconds: float) -> None:
     discord = world.discord()

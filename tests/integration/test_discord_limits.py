@@ -232,6 +232,12 @@ def test_a_bucket_in_an_unknown_shape_is_none(headers: dict[str, str]) -> None:
     assert heard_from(httpx.Response(200, headers=headers), None) == Heard()
 
 
+def test_an_answer_that_is_still_prepared_is_not_asked_for_before_its_time() -> None:
+    heard = heard_from(said(202, {"message": "not ready", "code": 110000, "retry_after": 4}), None)
+
+    assert (heard.blocks, heard.for_s, heard.is_invalid) == ("route", 4, False)
+
+
 @pytest.mark.parametrize(
     ("response", "blocks", "for_s", "is_invalid"),
     [

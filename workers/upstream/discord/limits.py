@@ -72,17 +72,20 @@ def heard_from(response: httpx.Response, error: UpstreamError | None) -> Heard:
     """
     is_429 = response.status_code == httpx.codes.TOO_MANY_REQUESTS
     is_shared = is_429 and response.headers.get("x-ratelimit-scope") == "shared"
-    blocks, for_s = _blocks(response, error) if error else ("", 0.0)
+    blocks, for_s = _blocks(response, error)
     return Heard(
         blocks=blocks,
         for_s=for_s,
-        reason=str(error) if blocks else "",
+        reason=str(error or "the answer is still prepared") if blocks else "",
         is_invalid=response.status_code in INVALID and not is_shared,
         bucket=None if is_429 and _is_sub_limit(response) else _bucket(response),
     )
 
 
-def _blocks(response: httpx.Response, error: UpstreamError) -> tuple[Blocks, float]:
+def _blocks(response: httpx.Response, error: UpstreamError | None) -> tuple[Blocks, float]:
+    if error is None:
+        is_prepared = response.status_code == httpx.codes.ACCEPTED
+        return ("route", wait_s(response) or 0.0) if is_prepared else ("", 0.0)
     if isinstance(error, UpstreamBlocked) and error.is_address:
         return "address", error.retry_after_s or _BLOCKED_S
     told_s = error.retry_after_s if isinstance(error, RateLimited) else wait_s(response)

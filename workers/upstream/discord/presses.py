@@ -14,9 +14,8 @@ from dispatcher.models import Job, Parent
 from workers.upstream import Ledger, Other
 from workers.upstream.discord.messages import ChannelMessage, parsed
 from workers.upstream.discord.refusals import NAME
-from workers.upstream.discord.rest import Rest
+from workers.upstream.discord.rest import MESSAGE_COMPONENT, Rest
 
-MESSAGE_COMPONENT = 3
 BUTTON = 2
 
 _LOOK_AGAIN_S = 0.5

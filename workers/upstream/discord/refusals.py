@@ -32,6 +32,7 @@ Symbol = int | Literal["captcha", "outdated", "page"] | None
 """Discord's numeric code; or what stands for one: a captcha's fields, a field error's name, no JSON at all."""
 
 INVALID_FORM = 50035
+UNKNOWN_MESSAGE = 10008
 OUTDATED = "INTERACTION_APPLICATION_COMMAND_INVALID_VERSION"
 _DEFAULT_RETRY_S = 5.0
 
@@ -64,7 +65,7 @@ RULES: tuple[Rule, ...] = (
     Rule(None, 40002, "operator", "the account must be verified; sign in by hand"),
     Rule(401, 40001, "account", "the token is not valid (any more); register the account again"),
     Rule(401, None, "account", "the token is not valid (any more); register the account again"),
-    Rule(403, 10008, "operator", "Discord's anti-abuse blocks the account; sign in by hand"),
+    Rule(403, UNKNOWN_MESSAGE, "operator", "Discord's anti-abuse blocks the account; sign in by hand"),
     Rule(403, 40001, "account", "the account may not do this; check membership and permissions"),
     Rule(403, 50001, "account", "the account does not see its channel; check membership and permissions"),
     Rule(403, 50009, "operator", "the server wants a higher verification level"),
@@ -72,7 +73,7 @@ RULES: tuple[Rule, ...] = (
     Rule(403, None, "account", "the account may not do this in its channel; check membership and permissions"),
     Rule(404, 10003, "account", "the channel does not exist, or is hidden from the account"),
     Rule(404, 10004, "account", "the server does not exist, or is hidden from the account"),
-    Rule(404, 10008, "account", "the message does not exist, or is hidden from the account"),
+    Rule(404, UNKNOWN_MESSAGE, "account", "the message does not exist, or is hidden from the account"),
     Rule(404, 10063, "outdated"),
     Rule(404, None, "account", "the channel or server does not exist, or is hidden from the account"),
     Rule(408, None, "unknown"),
@@ -109,6 +110,13 @@ def error_of(response: httpx.Response) -> UpstreamError:
     if rule.fault == "operator":
         return AccountRejected(NAME, told, needs_operator=True)
     return _MEANING[rule.fault](NAME, told)
+
+
+def error_of_press(response: httpx.Response) -> UpstreamError:
+    """Read an answer to a press as ``error_of``, but for a pressed message that is gone: that is the job's own."""
+    if response.status_code == httpx.codes.NOT_FOUND and _symbol(body_of(response)) == UNKNOWN_MESSAGE:
+        return RequestRejected(NAME, "the message whose button is pressed is not there any more")
+    return error_of(response)
 
 
 def still_prepared(response: httpx.Response) -> RateLimited:

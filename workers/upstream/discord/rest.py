@@ -21,10 +21,12 @@ from pydantic_core import from_json
 from dispatcher.errors import AccountRejected, RateLimited, StoreUnavailable, SubmitUnknown, UpstreamUnavailable
 from workers.upstream.discord import limits
 from workers.upstream.discord.clock import UpstreamClock
-from workers.upstream.discord.refusals import NAME, error_of, still_prepared
+from workers.upstream.discord.refusals import NAME, error_of, error_of_press, still_prepared
 from workers.upstream.pacing import WAIT_IN_PLACE_S, Pacing, Route
 from workers.upstream.wire import Wire
 
+MESSAGE_COMPONENT = 3
+"""The type of an interaction that presses a button."""
 LINKS_MAX = 50
 """Links that Discord refreshes at once."""
 PAGE_MAX = 100
@@ -144,6 +146,8 @@ class Rest:
         """Return the channel's newest message as its description names it, readable or not, deleted or not."""
         described = await self._get(token, limits.channel_route(channel), f"/channels/{channel}")
         last = described.get("last_message_id") if isinstance(described, dict) else None
+        if last and not str(last).isdecimal():
+            raise UpstreamUnavailable(NAME, f"the description of channel {channel} came in an unknown shape")
         return int(last) if last else None
 
     async def await_turn_to_interact(self, token: str) -> None:
@@ -193,7 +197,8 @@ class Rest:
             on_sent=on_sent,
         )
         self._clock.hear(response.headers.get("date"), sent_s=sent_s)
-        error = None if response.is_success else error_of(response)
+        meaning = error_of_press if payload.get("type") == MESSAGE_COMPONENT else error_of
+        error = None if response.is_success else meaning(response)
         await self._pacing.hear(token, limits.INTERACTIONS, limits.heard_from(response, error))
         if error is None:
             return
