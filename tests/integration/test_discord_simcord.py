@@ -10,7 +10,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ MADE: dict[str, Callable[[], Request]] = {
     "animate": lambda: Animate(image=png(), prompt=PROMPT, motion=3, seed_value=7, hd_quality="No"),
     "meme_face": lambda: MemeFace(face=jpeg(), prompt=PROMPT, aspect_ratio="1:1", seed_value=7),
 }
+WAYS = ("edit", "followup", "message", "components")
+Beside = Callable[[Callable[..., Awaitable[None]], Iterable[tuple[Any, ...]]], Awaitable[None]]
 EACH_COMMAND = pytest.mark.parametrize("kind", MADE)
 
 
@@ -132,6 +135,26 @@ async def there(url: str, storage_url: str) -> AsyncIterator[Elsewhere]:
     await opened.close()
 
 
+@pytest.fixture
+def beside(url: str, storage_url: str) -> Beside:
+    """Plays cases side by side, each in a channel of its own."""
+
+    async def play_all(check: Callable[..., Awaitable[None]], cases: Iterable[tuple[Any, ...]]) -> None:
+        listed = list(cases)
+        places = [Elsewhere(url, storage_url) for _ in listed]
+        try:
+            ends = await asyncio.gather(
+                *(check(place, *case) for place, case in zip(places, listed, strict=True)), return_exceptions=True
+            )
+        finally:
+            for place in places:
+                await place.close()
+        failures = {case: end for case, end in zip(listed, ends, strict=True) if end is not None}
+        assert failures == {}
+
+    return play_all
+
+
 def assert_own(record: dict[str, Any], outcome: Outcome) -> None:
     assert isinstance(outcome, Ended)
     assert (outcome.status, outcome.error) == ("completed", None)
@@ -139,50 +162,53 @@ def assert_own(record: dict[str, Any], outcome: Outcome) -> None:
     assert [file.filename for file in outcome.message.attachments] == record["files"]
 
 
-@pytest.mark.parametrize("result", ["edit", "followup", "message", "components"])
-@pytest.mark.parametrize("is_deferred", [True, False])
 @EACH_COMMAND
-async def test_each_command_is_completed_by_each_way_of_delivery(
-    there: Elsewhere, kind: str, result: str, is_deferred: bool
-) -> None:
-    request = MADE[kind]()
+async def test_each_command_is_completed_by_each_way_of_delivery(beside: Beside, kind: str) -> None:
+    async def check(there: Elsewhere, result: str, is_deferred: bool) -> None:
+        request = MADE[kind]()
 
-    outcome = await there.play({"result": result, "is_deferred": is_deferred}, request)
+        outcome = await there.play({"result": result, "is_deferred": is_deferred}, request)
 
-    [record] = there.records()
-    assert record["command"] == kind
-    assert record["uploads"] == {name: upload.size for name, upload in request.uploads().items()}
-    assert_own(record, outcome)
+        [record] = there.records()
+        assert record["command"] == kind
+        assert record["uploads"] == {name: upload.size for name, upload in request.uploads().items()}
+        assert_own(record, outcome)
+
+    await beside(check, product(WAYS, (True, False)))
 
 
-@pytest.mark.parametrize("result", ["edit", "followup", "message", "components", "update"])
 @pytest.mark.parametrize("label", ["🔀", "ReDo"])
-async def test_a_press_is_completed_by_each_way_of_delivery(there: Elsewhere, label: str, result: str) -> None:
-    outcome = await there.press({"result": result}, label)
+async def test_a_press_is_completed_by_each_way_of_delivery(beside: Beside, label: str) -> None:
+    async def check(there: Elsewhere, result: str) -> None:
+        outcome = await there.press({"result": result}, label)
 
-    record = there.records()[-1]
-    assert record["command"] == f"button:{label}"
-    assert_own(record, outcome)
+        record = there.records()[-1]
+        assert record["command"] == f"button:{label}"
+        assert_own(record, outcome)
+
+    await beside(check, product((*WAYS, "update")))
 
 
-@pytest.mark.parametrize("result", ["edit", "followup", "message", "components", "update"])
 @pytest.mark.parametrize("outcome", ["failed", "moderated"])
-async def test_a_refusal_of_a_press_is_read_by_each_way_of_delivery(
-    there: Elsewhere, outcome: str, result: str
-) -> None:
-    ended = await there.press({"result": result, "outcome": outcome})
+async def test_a_refusal_of_a_press_is_read_by_each_way_of_delivery(beside: Beside, outcome: str) -> None:
+    async def check(there: Elsewhere, result: str) -> None:
+        ended = await there.press({"result": result, "outcome": outcome})
 
-    assert isinstance(ended, Ended)
-    assert ended.status == outcome
+        assert isinstance(ended, Ended)
+        assert ended.status == outcome
+
+    await beside(check, product((*WAYS, "update")))
 
 
-@pytest.mark.parametrize("outcome", ["ephemeral", "silent", "modal"])
-async def test_a_press_whose_answer_is_not_listed_never_started(there: Elsewhere, outcome: str) -> None:
-    ended = await there.press({"outcome": outcome})
+async def test_a_press_whose_answer_is_not_listed_never_started(beside: Beside) -> None:
+    async def check(there: Elsewhere, outcome: str) -> None:
+        ended = await there.press({"outcome": outcome})
 
-    assert isinstance(ended, Ended)
-    assert (ended.error or "").startswith("not started: ")
-    assert (ended.error or "").endswith("; the button probably opened a form, which needs the gateway")
+        assert isinstance(ended, Ended)
+        assert (ended.error or "").startswith("not started: ")
+        assert (ended.error or "").endswith("; the button probably opened a form, which is not filled in")
+
+    await beside(check, product(("ephemeral", "silent", "modal")))
 
 
 async def test_a_press_for_which_the_bot_is_busy_is_handed_back(there: Elsewhere) -> None:
@@ -192,36 +218,36 @@ async def test_a_press_for_which_the_bot_is_busy_is_handed_back(there: Elsewhere
     assert refused.cools == "said"
 
 
-@pytest.mark.parametrize("result", ["edit", "followup", "message", "components"])
-@pytest.mark.parametrize("outcome", ["failed", "moderated"])
 @EACH_COMMAND
-async def test_a_refusal_is_read_by_each_way_of_delivery(
-    there: Elsewhere, kind: str, outcome: str, result: str
-) -> None:
-    ended = await there.play({"result": result, "outcome": outcome}, MADE[kind]())
+async def test_a_refusal_is_read_by_each_way_of_delivery(beside: Beside, kind: str) -> None:
+    async def check(there: Elsewhere, outcome: str, result: str) -> None:
+        ended = await there.play({"result": result, "outcome": outcome}, MADE[kind]())
 
-    assert isinstance(ended, Ended)
-    assert ended.status == outcome
+        assert isinstance(ended, Ended)
+        assert ended.status == outcome
 
-
-@EACH_COMMAND
-async def test_a_bot_that_is_busy_has_the_job_handed_back(there: Elsewhere, kind: str) -> None:
-    refused = await there.play({"outcome": "busy"}, MADE[kind]())
-
-    assert isinstance(refused, Refused)
-    assert refused.cools == "said"
+    await beside(check, product(("failed", "moderated"), WAYS))
 
 
-@pytest.mark.parametrize("outcome", ["ephemeral", "silent"])
-@EACH_COMMAND
-async def test_a_refusal_that_is_not_listed_is_a_job_that_never_started(
-    there: Elsewhere, kind: str, outcome: str
-) -> None:
-    ended = await there.play({"outcome": outcome}, MADE[kind]())
+async def test_a_bot_that_is_busy_has_the_job_handed_back(beside: Beside) -> None:
+    async def check(there: Elsewhere, kind: str) -> None:
+        refused = await there.play({"outcome": "busy"}, MADE[kind]())
 
-    assert isinstance(ended, Ended)
-    assert (ended.error or "").startswith("not started: ")
-    assert len(there.records()) == 1
+        assert isinstance(refused, Refused)
+        assert refused.cools == "said"
+
+    await beside(check, product(MADE))
+
+
+async def test_a_refusal_that_is_not_listed_is_a_job_that_never_started(beside: Beside) -> None:
+    async def check(there: Elsewhere, kind: str, outcome: str) -> None:
+        ended = await there.play({"outcome": outcome}, MADE[kind]())
+
+        assert isinstance(ended, Ended)
+        assert (ended.error or "").startswith("not started: ")
+        assert len(there.records()) == 1
+
+    await beside(check, product(MADE, ("ephemeral", "silent")))
 
 
 async def test_a_deleted_answer_ends_the_job(there: Elsewhere) -> None:
