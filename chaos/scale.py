@@ -70,8 +70,9 @@ class Scale:
         return sum(self.limits)
 
     def with_more(self, faults: int) -> Scale:
-        """This one, with so many faults more and the time for them."""
-        return replace(self, faults=self.faults + faults, minutes=self.minutes + math.ceil(faults * self.pause_s / 60))
+        """This one, with so many faults more and the time for them, as much for each as before."""
+        more = math.ceil(self.minutes * faults / self.faults)
+        return replace(self, faults=self.faults + faults, minutes=self.minutes + more)
 
 
 FULL = Scale(
