@@ -54,7 +54,7 @@ fast: venv
 check: lint types layers fast
 
 test: check
-	$(PYTEST) --tier rest -n 2
+	$(PYTEST) --tier rest -n 3
 	$(PYTEST) --tier alone
 	@$(BIN)/python -m tests.support.strict $(CLOSING) $(if $(filter 1,$(STRICT)),--strict)
 

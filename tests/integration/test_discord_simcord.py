@@ -69,14 +69,14 @@ class Elsewhere:
         self.store = memory_store()
 
     def _post(self, path: str, **body: Any) -> Any:
-        answer = httpx.post(f"{self.url}/{path}", json=body).raise_for_status()
+        answer = httpx.post(f"{self.url}/{path}", json=body, timeout=60).raise_for_status()
         return answer.json() if answer.content else None
 
     def plan(self, *plans: dict[str, Any]) -> None:
         self._post("plans", channel=self.channel, plans=list(plans))
 
     def records(self) -> list[dict[str, Any]]:
-        records = httpx.get(f"{self.url}/records").raise_for_status().json()
+        records = httpx.get(f"{self.url}/records", timeout=60).raise_for_status().json()
         return [record for record in records if record["channel"] == self.channel]
 
     def discord(self, **changes: Any) -> Discord:

@@ -170,13 +170,13 @@ def test_a_stale_delivery_and_one_whose_job_is_done_are_not_assigned(desk: Desk)
 
 
 def test_a_record_that_cannot_be_read_is_told_with_its_lease(desk: Desk) -> None:
-    desk.fleet.store.client.hset(desk.fleet.key("job", "j1"), "kind", "dream")
+    desk.fleet.store.client.hset(desk.fleet.key("job", "j1"), "message", '{"messageId": {}}')
     delivery = desk.delivery("j1")
 
     told = desk.do(desk.slots.claim(delivery, execution="e1", owner="w1"))
 
     assert isinstance(told, Unreadable)
-    assert (told.lease.delivery, told.lease.channel, told.why) == (delivery, "c1", "wrong kind")
+    assert (told.lease.delivery, told.lease.channel, told.why) == (delivery, "c1", "wrong messageId")
 
 
 def test_an_account_that_cannot_be_read_is_told_by_its_fields_never_by_their_values(desk: Desk) -> None:
