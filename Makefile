@@ -55,7 +55,7 @@ check: lint types layers fast
 
 test: check
 	$(PYTEST) --tier rest -n 3
-	$(PYTEST) --tier alone
+	$(PYTEST) --tier alone -n 2 --dist loadgroup
 	@$(BIN)/python -m tests.support.strict $(CLOSING) $(if $(filter 1,$(STRICT)),--strict)
 
 demo: venv

@@ -1,7 +1,7 @@
 """The tiers of the suite: each test is in exactly one, so that no folder can be forgotten (``--tier NAME``).
 
-``fast`` runs before each commit; ``alone`` starts programs and stops them in bad moments, one test after the other, so
-that none is judged by its neighbour's load; ``rest`` is everything else.
+``fast`` runs before each commit; ``alone`` starts programs and stops them in bad moments: two tests at a time, of
+different files, and of chaos never two, so that none sees what another left for a moment; ``rest`` is everything else.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left := [item for item in items if _tier_of_item(item) != wanted]:
         config.hook.pytest_deselected(items=left)
         items[:] = kept
+    if wanted == "alone":
+        for item in items:
+            path = item.path.relative_to(item.config.rootpath)
+            group = "chaos" if path.is_relative_to("tests/chaos") else str(path)
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _tier_of_item(item: pytest.Item) -> str:
