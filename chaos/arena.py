@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,6 +97,8 @@ class Arena:
     disturbed: list[tuple[float, float]] = field(default_factory=list)
     """Monotonic spans in which the store, the way to it or its clock was struck."""
     stopped: threading.Event = field(default_factory=threading.Event)
+    _reserved: set[str] = field(default_factory=set)
+    _channels_lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def ttl_s(self) -> float:
@@ -127,6 +129,25 @@ class Arena:
     def upstream(self) -> Upstream:
         """A connection of its own for the calling thread."""
         return Upstream(self.upstream_url)
+
+    @contextmanager
+    def apart(self, channels: Sequence[str], dice: random.Random) -> Iterator[str]:
+        """Reserve one of the channels: the oracle counts refusals by channel, and two faults would share one.
+
+        Raises:
+            NotNow: all are reserved.
+        """
+        with self._channels_lock:
+            free = [channel for channel in channels if channel not in self._reserved]
+            if not free:
+                raise NotNow("every channel has a fault that waits for its job")
+            channel = dice.choice(free)
+            self._reserved.add(channel)
+        try:
+            yield channel
+        finally:
+            with self._channels_lock:
+                self._reserved.discard(channel)
 
     @contextmanager
     def struck(self, role: str, dice: random.Random) -> Iterator[Member]:

@@ -35,7 +35,7 @@ for _, channel in ipairs(redis.call('SMEMBERS', ns .. ':accounts:' .. pool)) do
 end
 return { leases, redis.call('GET', ns .. ':fence') or '0', redis.call('EXISTS', ns .. ':learning'),
   redis.call('LRANGE', ns .. ':rq:queue:' .. ARGV[2] .. ':intermediate', 0, -1), disabled,
-  redis.call('ZCARD', ns .. ':pending:' .. pool) }
+  redis.call('ZCARD', ns .. ':pending:' .. pool), redis.call('ZCARD', ns .. ':free:' .. pool) }
 """
 
 
@@ -78,6 +78,8 @@ class Glance:
     disabled: frozenset[str]
     waiting: int
     """Jobs that wait for any account."""
+    free: int
+    """Accounts that could be granted from now."""
 
     def of(self, pid: int) -> list[LeaseSeen]:
         """What a process owns."""
@@ -101,7 +103,7 @@ class Eye:
         """Read everything at once; None while the store is away."""
         with contextlib.suppress(redis.RedisError, OSError), self._client() as client:
             found: Any = client.eval(_LOOK, 1, self._namespace, self._pool, QUEUE)
-            leases, fence, learning, taken, disabled, waiting = found
+            leases, fence, learning, taken, disabled, waiting, free = found
             seen = [_lease(*row) for row in leases]
             return Glance(
                 leases={lease.job: lease for lease in seen},
@@ -110,6 +112,7 @@ class Eye:
                 taken=frozenset(taken),
                 disabled=frozenset(disabled),
                 waiting=int(waiting),
+                free=int(free),
             )
         return None
 

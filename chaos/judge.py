@@ -18,6 +18,7 @@ from chaos.kinds import (
     STATES,
     Kind,
     is_worker_fault,
+    loses_deliveries,
 )
 from chaos.load import Entry
 from chaos.strike import Strike
@@ -161,9 +162,9 @@ def recoveries(
 ) -> dict[str, dict[str, Any]]:
     """By kind: how many struck and count, median and longest recovery in seconds, and the bound.
 
-    ``own_s`` is the longest without the time in which another fault had taken the store away or set its clock back; the
-    bound is on that, and ``late`` are those beyond it. Where another worker was struck before a worker's jobs had new
-    owners, these may have been his: then they have the bound twice.
+    ``own_s`` is the longest without the time in which another fault had taken the store away, or a clock set back had
+    not caught up; the bound is on that, and ``late`` are those beyond it. A worker's jobs have the bound twice where
+    another worker was struck, or connections were cut, before they had new owners: they may have been lost again.
     """
     outages = [(strike.n, *_halt_s(strike)) for strike in strikes]
     table = {}
@@ -188,10 +189,13 @@ def recoveries(
 
 
 def _is_struck_again(strike: Strike, strikes: Iterable[Strike]) -> bool:
-    """Whether a worker's jobs may have gone to one who was struck as well."""
+    """Whether a worker's jobs may have gone to one who was struck as well, or been lost on the way to another.
+
+    A delivery that the server has given out and nobody received is minted anew as if its worker had died.
+    """
     began_s, ended_s = _span_s(strike)
-    others = (other.at_ms / 1000 for other in strikes if is_worker_fault(other.kind) and other.n != strike.n)
-    return is_worker_fault(strike.kind) and any(began_s < at_s < ended_s for at_s in others)
+    again = (other.at_ms / 1000 for other in strikes if other.n != strike.n and loses_deliveries(other.kind))
+    return is_worker_fault(strike.kind) and any(began_s < at_s < ended_s for at_s in again)
 
 
 def shortfalls(figures: dict[str, Any], kinds: Collection[Kind] = KINDS) -> list[str]:
@@ -220,9 +224,9 @@ def _halt_s(strike: Strike) -> tuple[float, float]:
 
 
 def _own_s(strike: Strike, outages: Sequence[tuple[int, float, float]]) -> float:
-    """The part of a recovery that no other fault's halt covers."""
+    """The part of a recovery that no other fault's halt covers; where a clock was set back, from when it caught up."""
     began_s, ended_s = _span_s(strike)
-    own_s, reached_s = 0.0, began_s
+    own_s, reached_s = 0.0, min(began_s + strike.delays_s, ended_s)
     for n, away_s, back_s in sorted(outages, key=lambda outage: outage[1]):
         if n == strike.n or back_s <= reached_s or away_s >= ended_s:
             continue

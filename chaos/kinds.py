@@ -33,6 +33,7 @@ class Kind:
         bound_s: within how many seconds what it hit goes on, given the TTL and the learning window in seconds.
         needs_clock: whether it needs a clock that can be stepped.
         is_outage: whether the fleet is without its store until it has recovered; nothing else can recover meanwhile.
+        is_cut: whether connections end, on which replies may be on their way.
     """
 
     name: str
@@ -41,10 +42,11 @@ class Kind:
     bound_s: Callable[[float, float], float]
     needs_clock: bool = False
     is_outage: bool = False
+    is_cut: bool = False
 
 
 def _redelivery_s(ttl_s: float, _learning_s: float) -> float:
-    """TTL, strikes, sweep, and a look; twice that where another worker is struck meanwhile, see ``is_worker_fault``."""
+    """TTL, strikes, sweep, and a look; twice that where new deliveries may be lost, see ``loses_deliveries``."""
     return ttl_s + 5 + 2
 
 
@@ -96,15 +98,15 @@ KINDS: tuple[Kind, ...] = (
     Kind("5xx after accept", partial(refusals.lose_answer, kind="5xx after accept"), LEAST, _look_up_s),
     Kind("hang", partial(refusals.lose_answer, kind="hang"), LEAST, _look_up_s),
     Kind("cancel", refusals.cancel, LEAST, _finished_s),
-    Kind("kill store", outages.kill_store, LEAST, _restart_s, is_outage=True),
-    Kind("roll back", outages.roll_back, LEAST, _restart_s, is_outage=True),
-    Kind("fail over", outages.fail_over, 1, _restart_s, is_outage=True),
-    Kind("fail back", outages.fail_back, 1, _restart_s, is_outage=True),
+    Kind("kill store", outages.kill_store, LEAST, _restart_s, is_outage=True, is_cut=True),
+    Kind("roll back", outages.roll_back, LEAST, _restart_s, is_outage=True, is_cut=True),
+    Kind("fail over", outages.fail_over, 1, _restart_s, is_outage=True, is_cut=True),
+    Kind("fail back", outages.fail_back, 1, _restart_s, is_outage=True, is_cut=True),
     Kind("freeze store", outages.freeze_store, LEAST, _soon_s, is_outage=True),
     Kind("script flush", outages.flush_scripts, LEAST, _soon_s),
-    Kind("cut link", outages.cut, LEAST, _soon_s, is_outage=True),
+    Kind("cut link", outages.cut, LEAST, _soon_s, is_outage=True, is_cut=True),
     Kind("freeze link", outages.freeze_link, LEAST, _soon_s, is_outage=True),
-    Kind("half-close", outages.half_close, LEAST, _soon_s, is_outage=True),
+    Kind("half-close", outages.half_close, LEAST, _soon_s, is_outage=True, is_cut=True),
     Kind("step store clock", outages.step_store_clock, LEAST, _redelivery_s, needs_clock=True),
     Kind("step worker clock", outages.step_worker_clock, LEAST, _soon_s, needs_clock=True),
 )
@@ -128,6 +130,11 @@ BY_NAME = {kind.name: kind for kind in (*KINDS, *GATEWAY_KINDS)}
 def is_worker_fault(name: str) -> bool:
     """Whether such a fault takes a worker away, and its jobs wait for another."""
     return name.startswith(("kill worker", "freeze worker"))
+
+
+def loses_deliveries(name: str) -> bool:
+    """Whether deliveries may be lost by such a fault that a worker has taken, or that are on their way to one."""
+    return is_worker_fault(name) or BY_NAME[name].is_cut
 
 
 def chosen(names: Collection[str]) -> list[Kind]:

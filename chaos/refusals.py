@@ -21,8 +21,12 @@ COUNTED = {"5xx before accept": "500"}
 
 def refuse(arena: Arena, dice: random.Random, kind: str) -> Strike:
     """Refuse a submission; the job that meets it is the fault's own, and must end well all the same."""
+    with arena.apart(_open_channels(arena), dice) as channel:
+        return _refuse_on(arena, dice, kind, channel)
+
+
+def _refuse_on(arena: Arena, dice: random.Random, kind: str, channel: str) -> Strike:
     strike = arena.strike(kind)
-    channel = _open_channel(arena, dice)
     upstream = arena.upstream()
     try:
         counted = COUNTED.get(kind, kind)
@@ -51,7 +55,7 @@ def refuse(arena: Arena, dice: random.Random, kind: str) -> Strike:
 def lose_answer(arena: Arena, dice: random.Random, kind: str) -> Strike:
     """Accept a submission and do not say so: a server error, or no answer at all."""
     strike = arena.strike(kind)
-    channel = _open_channel(arena, dice)
+    channel = dice.choice(_open_channels(arena))
     entry = arena.victim(kind, dice, channel=channel, directive=f"seconds=5 {ACCEPTED[kind]}")
     seen = _await_state(arena, entry, {"S", "U", "A"})
     upstream = arena.upstream()
@@ -92,8 +96,8 @@ def cancel(arena: Arena, dice: random.Random) -> Strike:
     return strike
 
 
-def _open_channel(arena: Arena, dice: random.Random) -> str:
-    """A channel that takes jobs now.
+def _open_channels(arena: Arena) -> list[str]:
+    """The channels that take jobs now.
 
     Raises:
         NotNow: the store is away or learning.
@@ -101,7 +105,7 @@ def _open_channel(arena: Arena, dice: random.Random) -> str:
     glance = arena.eye.look()
     if glance is None or glance.is_learning:
         raise NotNow("the store takes no submissions now")
-    return dice.choice(sorted(set(arena.channels) - glance.disabled))
+    return sorted(set(arena.channels) - glance.disabled)
 
 
 def _await_state(arena: Arena, entry: Entry, states: set[str]) -> str:

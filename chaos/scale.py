@@ -86,7 +86,7 @@ FULL = Scale(
     longest_s=24,
     brief_jobs=40,
     faults=360,
-    minutes=25,
+    minutes=28,
     drain_s=300,
 )
 SHORT = Scale(

@@ -95,7 +95,10 @@ def taken_up_again(hit: Iterable[LeaseSeen]) -> Recovered:
 
 
 def grants_again() -> Recovered:
-    """The store mints tokens again, or nobody waits for one; the first look sets the mark."""
+    """The store mints tokens again, or owes none: nobody waits for one, or no slot is free; the first look sets a mark.
+
+    Jobs that were all submitted at once, at the start or after an outage, all end seconds later: until then no slot is.
+    """
     mark: int | None = None
 
     def is_recovered(glance: Glance) -> bool:
@@ -103,7 +106,7 @@ def grants_again() -> Recovered:
         if glance.is_learning or mark is None:
             mark = glance.fence
             return False
-        return glance.fence > mark or not glance.waiting
+        return glance.fence > mark or not glance.waiting or not glance.free
 
     return is_recovered
 

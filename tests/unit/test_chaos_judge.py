@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from chaos import judge
+from chaos.eye import Glance
 from chaos.kinds import KINDS, LEAST, plan
 from chaos.load import Entry
 from chaos.scale import FULL
-from chaos.strike import Strike
+from chaos.strike import Strike, grants_again
 from chaos.switches import SWITCHES, packages_without
 from dispatcher.models import Job
 
@@ -166,9 +167,16 @@ def test_a_recovery_is_not_blamed_for_the_halt_of_another_fault(others: list[Str
 
 @pytest.mark.parametrize(
     ("other", "at_s", "late"),
-    [("freeze worker", 110, 0), ("kill worker in R", 139, 1), ("freeze worker", 99, 1), ("kill dispatcher", 110, 1)],
+    [
+        ("freeze worker", 110, 0),
+        ("half-close", 112, 0),
+        ("half-close", 99, 1),
+        ("kill worker in R", 139, 1),
+        ("freeze worker", 99, 1),
+        ("kill dispatcher", 110, 1),
+    ],
 )
-def test_jobs_whose_new_owner_may_be_struck_have_twice_the_time(other: str, at_s: float, late: int) -> None:
+def test_jobs_whose_new_delivery_may_be_lost_have_twice_the_time(other: str, at_s: float, late: int) -> None:
     struck = [recovered("kill worker in A", 1, 100, 29), recovered(other, 2, at_s, 1)]
 
     row = judge.recoveries(struck, in_flight_min=50, ttl_s=8, learning_s=12)["kill worker in A"]
@@ -198,12 +206,39 @@ def test_a_full_run_tells_what_it_did_not_strike_often_enough() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("fence", "waiting", "free", "is_recovered"),
+    [(7, 5, 1, False), (8, 5, 1, True), (7, 0, 1, True), (7, 5, 0, True)],
+)
+def test_a_store_grants_again_when_it_mints_or_owes_nothing(
+    fence: int, waiting: int, free: int, is_recovered: bool
+) -> None:
+    def glance(fence: int, *, is_learning: bool = False) -> Glance:
+        nobody: frozenset[str] = frozenset()
+        return Glance({}, fence, is_learning, nobody, nobody, waiting, free)
+
+    recovered_at = grants_again()
+    assert not recovered_at(glance(5))
+    assert not recovered_at(glance(7, is_learning=True))
+
+    assert recovered_at(glance(fence)) is is_recovered
+
+
 def test_an_outage_is_not_excused_by_itself() -> None:
     row = judge.recoveries([recovered("kill store", 1, 100, 40)], in_flight_min=50, ttl_s=8, learning_s=12)[
         "kill store"
     ]
 
     assert row["own_s"] == 40
+
+
+@pytest.mark.parametrize(("took_s", "own_s"), [(17.2, 0), (17.7, 0), (33, 15.3)])
+def test_a_clock_that_was_set_back_is_timed_from_when_it_has_caught_up(took_s: float, own_s: float) -> None:
+    struck = [recovered("step store clock", 1, 100, took_s, delays_s=17.7)]
+
+    row = judge.recoveries(struck, in_flight_min=50, ttl_s=8, learning_s=12)["step store clock"]
+
+    assert (row["own_s"], row["late"]) == (own_s, own_s > row["bound_s"])
 
 
 def test_a_fault_that_struck_too_few_or_never_healed_is_told_apart() -> None:
