@@ -8,10 +8,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from dispatcher.connected import Connected, Patience, Wanted, parents_of, pause_s
+from dispatcher.connected import (
+    LINKS_AGAIN_S,
+    LINKS_LOOKS,
+    LINKS_TIMEOUT_S,
+    LINKS_TRIES,
+    Connected,
+    Patience,
+    Wanted,
+    parents_of,
+    pause_s,
+)
 from dispatcher.connection import Call, open_async_store
-from dispatcher.errors import JobNotFound, LeasingClosed
-from dispatcher.models import Job, short_id
+from dispatcher.errors import JobNotFound, LeasingClosed, LinksTimeout
+from dispatcher.links import may_expire, with_links
+from dispatcher.models import Attachment, Job, short_id
 from dispatcher.options import Options, check_list
 from dispatcher.plan import carry_out_async
 from dispatcher.requests import Request
@@ -145,10 +156,30 @@ class AsyncClient(Connected):
         except LeasingClosed:
             return []
 
+    async def links(self, job_id: str, timeout_s: float = LINKS_TIMEOUT_S) -> Job:
+        """Read an ended job with fresh links to its files; see :meth:`Client.links`."""
+        job = await self.get(job_id)
+        return await self._renewed(job, timeout_s) if may_expire(job) else job
+
+    async def _renewed(self, job: Job, timeout_s: float, dead: Attachment | None = None) -> Job:
+        clock = Patience(timeout_s, LinksTimeout)
+        while True:
+            asked = await self._store.do(self._links.ask(job.id, user=self.user, dead=dead))
+            for _ in range(LINKS_LOOKS):
+                urls = await self._store.do(self._links.answer(asked))
+                if urls is not None:
+                    return with_links(job, urls)
+                await asyncio.sleep(min(LINKS_AGAIN_S, clock.slice_s(job.id)))
+
     async def download(self, job: Job, folder: str | Path) -> list[Path]:
         """Save the job's result files; see :meth:`Client.download`."""
-        from dispatcher.download import save_attachments  # noqa: PLC0415 (keeps httpx out of applications that do not)
+        from dispatcher.download import LinkDead, save_attachments  # noqa: PLC0415 (keeps httpx out of other uses)
 
+        for _ in range(LINKS_TRIES):
+            try:
+                return await asyncio.to_thread(save_attachments, job, Path(folder))
+            except LinkDead as dead:
+                job = await self._renewed(job, LINKS_TIMEOUT_S, dead.attachment)
         return await asyncio.to_thread(save_attachments, job, Path(folder))
 
 

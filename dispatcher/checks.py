@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from dispatcher.connection import Call, command
-from dispatcher.errors import AccountNotFound, StoreReplyError
+from dispatcher.errors import AccountNotFound, AccountRejected, StoreReplyError
+from dispatcher.handoff import subject_of
 from dispatcher.keys import Keys, pool_of
 from dispatcher.models import Revive
 from dispatcher.replies import entropy, hash_of
@@ -25,8 +26,6 @@ JOIN_MS = 30_000
 KNOWN_S = 600
 """How long a check and its answer are kept."""
 BATCH = 64
-
-_PREFIX = "check-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +43,7 @@ def channel_of(check_id: str) -> str:
     Raises:
         ValueError: it is not one of ours.
     """
-    channel, _, token = check_id.removeprefix(_PREFIX).rpartition("-")
-    if not check_id.startswith(_PREFIX) or not channel or not token.isdecimal():
-        raise ValueError(f"{check_id!r:.80} is not the id of a check")
-    return channel
+    return subject_of(check_id, prefix="check-", noun="check")
 
 
 class Checks:
@@ -116,13 +112,14 @@ class Checks:
         args = (entropy(), self.ttl_ms, pool, channel, check_id, secret_version, finding, reason, revive)
         return Call("account_checked", args, _state)
 
-    def reject(self, *, pool: str, channel: str, secret_version: str, reason: str, revive: Revive) -> Call[str]:
+    def reject(self, refusal: AccountRejected, *, pool: str, channel: str, secret_version: str) -> Call[str]:
         """Stop an account whose secret of that version the upstream refused, beside any job and any check.
 
         Returns:
             The state of the account now, unchanged where another secret is in force; 'missing' if it was removed.
         """
-        args = (entropy(), self.ttl_ms, pool, channel, "", secret_version, "rejected", reason, revive)
+        revive: Revive = "operator" if refusal.needs_operator else "check"
+        args = (entropy(), self.ttl_ms, pool, channel, "", secret_version, "rejected", refusal.reason, revive)
         return Call("account_checked", args, _state)
 
 

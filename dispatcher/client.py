@@ -12,10 +12,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from dispatcher.connected import Connected, Patience, Wanted, parents_of, pause_s
+from dispatcher.connected import (
+    LINKS_AGAIN_S,
+    LINKS_LOOKS,
+    LINKS_TIMEOUT_S,
+    LINKS_TRIES,
+    Connected,
+    Patience,
+    Wanted,
+    parents_of,
+    pause_s,
+)
 from dispatcher.connection import Call, open_store
-from dispatcher.errors import JobNotFound, LeasingClosed
-from dispatcher.models import Job, short_id
+from dispatcher.errors import JobNotFound, LeasingClosed, LinksTimeout
+from dispatcher.links import may_expire, with_links
+from dispatcher.models import Attachment, Job, short_id
 from dispatcher.options import Options, check_list
 from dispatcher.plan import carry_out
 from dispatcher.requests import Request
@@ -219,14 +230,47 @@ class Client(Connected):
         except LeasingClosed:
             return []
 
+    def links(self, job_id: str, timeout_s: float = LINKS_TIMEOUT_S) -> Job:
+        """Read an ended job with fresh links to its files: a worker asks the upstream for them, within ``timeout_s``.
+
+        One whose links never expire is read as it is, and so is one without files. What a worker learned is told again
+        for up to an hour. The record keeps its own links.
+
+        Raises:
+            JobNotFound: the id is unknown to this user, or the record has expired.
+            JobStateError: the job has not ended.
+            LinksTimeout: no worker answered in time.
+            LinksUnavailable: there are none, and why: the account was deleted, say, or the upstream refuses.
+        """
+        job = self.get(job_id)
+        return self._renewed(job, timeout_s) if may_expire(job) else job
+
+    def _renewed(self, job: Job, timeout_s: float, dead: Attachment | None = None) -> Job:
+        """Put fresh links into a job; others than that of ``dead``, where it is given."""
+        clock = Patience(timeout_s, LinksTimeout)
+        while True:  # a question that a worker took to its grave is asked again
+            asked = self._store.do(self._links.ask(job.id, user=self.user, dead=dead))
+            for _ in range(LINKS_LOOKS):
+                if (urls := self._store.do(self._links.answer(asked))) is not None:
+                    return with_links(job, urls)
+                time.sleep(min(LINKS_AGAIN_S, clock.slice_s(job.id)))
+
     def download(self, job: Job, folder: str | Path) -> list[Path]:
         """Save the job's result files into ``folder``; the paths, in the job's order.
+
+        Where a link has expired, fresh ones are fetched as by :meth:`links`.
 
         Raises:
             JobStateError: the job is not completed.
             RequestInvalid: the folder cannot be made or written to.
             UpstreamUnavailable: a file could not be fetched.
+            JobNotFound, LinksTimeout, LinksUnavailable: a link has expired, and there is no fresh one.
         """
-        from dispatcher.download import save_attachments  # noqa: PLC0415 (keeps httpx out of applications that do not)
+        from dispatcher.download import LinkDead, save_attachments  # noqa: PLC0415 (keeps httpx out of other uses)
 
+        for _ in range(LINKS_TRIES):
+            try:
+                return save_attachments(job, Path(folder))
+            except LinkDead as dead:
+                job = self._renewed(job, LINKS_TIMEOUT_S, dead.attachment)
         return save_attachments(job, Path(folder))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -11,9 +11,10 @@ from typing import Any
 
 from dispatcher import events
 from dispatcher.connection import Call
-from dispatcher.errors import JobNotFound, LeasingClosed, RequestInvalid, StoreUnavailable, WaitTimeout
+from dispatcher.errors import JobError, JobNotFound, LeasingClosed, RequestInvalid, StoreUnavailable, WaitTimeout
 from dispatcher.jobs import Jobs
 from dispatcher.learning import Learning
+from dispatcher.links import JOIN_MS, Links
 from dispatcher.models import Job
 from dispatcher.options import Options, check_timeout, check_user
 from dispatcher.presses import pressed
@@ -62,6 +63,15 @@ LEARNING_PAUSE_MAX_S = 1.0
 """A window may close early, where its store is put right."""
 
 
+LINKS_TIMEOUT_S = 30.0
+LINKS_AGAIN_S = 0.1
+"""How often the answer to a question for fresh links is looked for."""
+LINKS_LOOKS = round(JOIN_MS / 1000 / LINKS_AGAIN_S)
+"""So often, before the question is asked again: from then on it is not joined but repeated."""
+LINKS_TRIES = 2
+"""Links that are renewed for one download: the first fresh one may be known already, and dead by now."""
+
+
 def pause_s(closed: LeasingClosed) -> float:
     """Seconds until a submission whose key may be among what the store lost is tried again."""
     return min(closed.wait_ms / 1000, LEARNING_PAUSE_MAX_S)
@@ -83,6 +93,7 @@ class Connected:
         self.settings = _settings(redis_url, namespace, state_dir)
         self._jobs = Jobs(self.settings)
         self._learning = Learning(self.settings)
+        self._links = Links(self.settings)
         self._events = events.reader_of(str(self.settings.redis_url), self.settings.namespace)
         self._open(str(self.settings.redis_url))
 
@@ -143,14 +154,15 @@ def _bound(before: datetime | None) -> str | None:
 
 
 class Patience:
-    """How long a waiter still waits.
+    """How long a waiter still waits; ``late`` makes the error that says that it was too long.
 
     Raises:
         RequestInvalid: ``timeout_s`` is no number of seconds.
     """
 
-    def __init__(self, timeout_s: float | None) -> None:
+    def __init__(self, timeout_s: float | None, late: Callable[[str, float], JobError] = WaitTimeout) -> None:
         check_timeout(timeout_s)
+        self._late = late
         self.timeout_s = timeout_s
         self._end = None if timeout_s is None else time.monotonic() + timeout_s
 
@@ -158,11 +170,11 @@ class Patience:
         """Seconds until the record is read again.
 
         Raises:
-            WaitTimeout: the time is up.
+            WaitTimeout: the time is up; or what ``late`` makes of it.
         """
         if self._end is None or self.timeout_s is None:
             return events.REREAD_S
         left_s = self._end - time.monotonic()
         if left_s <= 0:
-            raise WaitTimeout(job_id, self.timeout_s)
+            raise self._late(job_id, self.timeout_s)
         return min(events.REREAD_S, left_s)

@@ -8,12 +8,21 @@ from pathlib import Path, PureWindowsPath
 import httpx
 
 from dispatcher.errors import JobStateError, RequestInvalid, UpstreamUnavailable
+from dispatcher.links import end_ms
 from dispatcher.models import Attachment, Job
 
 TIMEOUT_S = 60.0
 NAME_BYTES = 180
 """File systems take 255; the id in front and `.part` behind must fit as well."""
 ID_CHARACTERS = 40
+
+
+class LinkDead(UpstreamUnavailable):
+    """The link to ``attachment`` leads nowhere (any more), and it is one that expires."""
+
+    def __init__(self, attachment: Attachment, message: str) -> None:
+        self.attachment = attachment
+        super().__init__("download", message)
 
 
 def save_attachments(job: Job, folder: Path) -> list[Path]:
@@ -24,6 +33,7 @@ def save_attachments(job: Job, folder: Path) -> list[Path]:
     Raises:
         JobStateError: the job is not completed.
         RequestInvalid: the folder cannot be made or written to.
+        LinkDead: the link to a file has expired; those before it are saved.
         UpstreamUnavailable: a file could not be fetched; those before it are saved.
     """
     if job.status != "completed":
@@ -67,7 +77,15 @@ def _save(http: httpx.Client, attachment: Attachment, path: Path) -> Path:
                 file.write(chunk)
         part.replace(path)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise UpstreamUnavailable("download", f"{path.name} could not be fetched: {error}") from error
+        message = f"{path.name} could not be fetched: {error}"
+        if isinstance(error, httpx.HTTPStatusError) and _is_dead(attachment, error.response):
+            raise LinkDead(attachment, message) from error
+        raise UpstreamUnavailable("download", message) from error
     finally:
         part.unlink(missing_ok=True)
     return path
+
+
+def _is_dead(attachment: Attachment, answer: httpx.Response) -> bool:
+    refusals = (httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND, httpx.codes.GONE)
+    return answer.status_code in refusals and end_ms(attachment.url) is not None

@@ -13,7 +13,9 @@ Each class builds its message from its fields; the message says what happened, w
     │   ├── JobStateError       the job's status does not allow what was asked
     │   ├── DuplicateJob        the idempotency key was used with another request
     │   ├── RequestInvalid      a field of the request is not acceptable
-    │   └── WaitTimeout         the job goes on; only the waiting ended
+    │   ├── WaitTimeout         the job goes on; only the waiting ended
+    │   ├── LinksUnavailable    there are no fresh links to the job's files
+    │   └── LinksTimeout        no worker brought fresh links in time
     ├── AccountError
     │   ├── AccountNotFound
     │   ├── AccountConflict     the channel or its secret belongs to another registration
@@ -139,6 +141,26 @@ class WaitTimeout(JobError):
         super().__init__(f"Job {job_id} did not end within {timeout_s:g} s; it goes on, wait again or cancel it.")
 
 
+class LinksUnavailable(JobError):
+    """There are no fresh links to the job's files; ``reason`` says why."""
+
+    def __init__(self, job_id: str, reason: str) -> None:
+        self.job_id = job_id
+        self.reason = reason.rstrip(".")
+        super().__init__(f"There are no fresh links to the files of job {job_id}: {self.reason}.")
+
+
+class LinksTimeout(JobError):
+    """No worker brought fresh links in time."""
+
+    def __init__(self, job_id: str, timeout_s: float) -> None:
+        self.job_id = job_id
+        self.timeout_s = timeout_s
+        super().__init__(
+            f"No fresh links to the files of job {job_id} came within {timeout_s:g} s; does a `dispatcher work` run?"
+        )
+
+
 class AccountError(DispatcherError):
     """Something about one account."""
 
@@ -230,14 +252,21 @@ class UpstreamBlocked(UpstreamError):
     """The upstream, or a page in front of it, refuses our address or program: no account is at fault.
 
     ``retry_after_s`` says how long to call nothing there; None where nobody said. ``is_address``: it is this address
-    that is refused, whatever is called from it.
+    that is refused, whatever is called from it. ``is_doubtful``: or the job is, whose own content provoked the page.
     """
 
     def __init__(
-        self, upstream: str, message: str, *, retry_after_s: float | None = None, is_address: bool = False
+        self,
+        upstream: str,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        is_address: bool = False,
+        is_doubtful: bool = False,
     ) -> None:
         self.retry_after_s = retry_after_s
         self.is_address = is_address
+        self.is_doubtful = is_doubtful
         super().__init__(upstream, message)
 
 

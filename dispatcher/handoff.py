@@ -11,6 +11,7 @@ from dataclasses import dataclass
 QUEUE = "pixverse"
 RUN_JOB = "workers.run.run_job"
 CHECK_ACCOUNT = "workers.check.check_account"
+REFRESH_LINKS = "workers.links.refresh_links"
 RESULT_TTL_S = 500
 """How long RQ keeps a finished delivery; the job's own record is the durable one."""
 FAILURE_TTL_S = 86_400
@@ -28,8 +29,20 @@ def lua_constants() -> str:
     """Render what ``_handoff.lua`` needs to know of RQ."""
     return (
         f"local RQ = {{ origin = '{QUEUE}', callable = '{RUN_JOB}', check_callable = '{CHECK_ACCOUNT}', "
-        f"result_ttl = '{RESULT_TTL_S}', failure_ttl = '{FAILURE_TTL_S}' }}\n"
+        f"links_callable = '{REFRESH_LINKS}', result_ttl = '{RESULT_TTL_S}', failure_ttl = '{FAILURE_TTL_S}' }}\n"
     )
+
+
+def subject_of(text: str, *, prefix: str, noun: str) -> str:
+    """Read what a worker is asked about out of the question's RQ job id, ``<prefix><subject>-<token>``.
+
+    Raises:
+        ValueError: it is not one of ours; ``noun`` says what it should have been.
+    """
+    subject, _, token = text.removeprefix(prefix).rpartition("-")
+    if not text.startswith(prefix) or not subject or not token.isdecimal():
+        raise ValueError(f"{text!r:.80} is not the id of a {noun}")
+    return subject
 
 
 @dataclass(frozen=True, slots=True)

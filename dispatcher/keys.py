@@ -51,6 +51,7 @@ SCHEMA: tuple[KeyRule, ...] = (
     KeyRule("orphaned", "set", "kept", "deleted accounts (<pool>:<channel>) whose pinned jobs are not all ended yet"),
     KeyRule("checks", "zset", "kept", "disabled accounts by the ms of their next check"),
     KeyRule("check:<pool>:<channel>", "hash", "ttl", "the last check of an account: asked, verdict"),
+    KeyRule("links:<job>", "hash", "ttl", "the last refresh of the links to a job's files: asked, verdict, links"),
     KeyRule("due", "zset", "kept", "cooling accounts by the ms at which they return"),
     KeyRule("fence", "string", "kept", "the last fencing token"),
     KeyRule("epoch", "string", "kept", "identity of the server that wrote last"),

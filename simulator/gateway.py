@@ -46,10 +46,12 @@ class GatewayTerms:
     heartbeat_ms: int = HEARTBEAT_MS
     acks: bool = True
     up: bool = True
+    resume_url: str | None = None
+    """Where sessions that open from now on are told to resume; None: here."""
 
     def reset(self) -> None:
         """Behave well again."""
-        self.heartbeat_ms, self.acks, self.up = HEARTBEAT_MS, True, True
+        self.heartbeat_ms, self.acks, self.up, self.resume_url = HEARTBEAT_MS, True, True, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +193,7 @@ class _Connection:
             "guilds": [],
             "session_id": self.session.id,
             "session_type": "normal",
-            "resume_gateway_url": self.gateway.url,
+            "resume_gateway_url": self.gateway.terms.resume_url or self.gateway.url,
         }
         self.session.dispatch("READY", ready)
 

@@ -73,11 +73,14 @@ class GatewayControl:
 
     async def agree(self, request: Request) -> Response:
         """Set how the gateway behaves from now on; what is not named stays as it is."""
-        body = await fields(request, "heartbeat_ms", "acks", "up")
+        body = await fields(request, "heartbeat_ms", "acks", "up", "resume_url")
         heartbeat_ms = body.get("heartbeat_ms", self.terms.heartbeat_ms)
         if not _is_whole(heartbeat_ms) or heartbeat_ms < 1:
             raise ControlError(f"heartbeat_ms must be a whole number of at least 1, not {heartbeat_ms!r}")
-        self.terms.heartbeat_ms = heartbeat_ms
+        resume_url = body.get("resume_url", self.terms.resume_url)
+        if resume_url is not None and not isinstance(resume_url, str):
+            raise ControlError(f"resume_url must be an address, or null, not {resume_url!r}")
+        self.terms.heartbeat_ms, self.terms.resume_url = heartbeat_ms, resume_url
         self.terms.acks = _switch(body, "acks", default=self.terms.acks)
         self.terms.up = _switch(body, "up", default=self.terms.up)
         if not self.terms.up:

@@ -93,6 +93,7 @@ ANSWERS: dict[str, Callable[[Terms], errors.DiscordError]] = {
     "240000": partial(_plain, 400, 240000, "Message blocked by harmful links filter"),
     "1015": partial(_page, 429, "error code: 1015", "1015"),
     "1015-page": partial(_page, 429, _BAN_PAGE, "1015"),
+    "400-page": partial(_page, 400, _GATEWAY_PAGE.format("400"), "400-page"),
     "403-page": partial(_page, 403, _BLOCK_PAGE, "403-page"),
     "500-before-accept": lambda _: errors.server_error(),
     "500": lambda _: errors.server_error(),

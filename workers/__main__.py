@@ -50,6 +50,7 @@ def main(settings: Settings) -> None:
 async def work(settings: Settings) -> None:
     """Run one worker on this loop; its equipment lives as long as it does."""
     from workers.check import check_account  # noqa: PLC0415 (as below)
+    from workers.links import refresh_links  # noqa: PLC0415 (as below)
     from workers.run import run_job  # noqa: PLC0415 (after RQ's prefix is in the environment)
     from workers.session import SessionWorker  # noqa: PLC0415 (as above)
     from workers.upstream.installed import installed  # noqa: PLC0415 (only a worker speaks to upstreams)
@@ -71,7 +72,11 @@ async def work(settings: Settings) -> None:
         worker = SessionWorker(
             redis_url=str(settings.redis_url),
             settings=settings,
-            callables={handoff.RUN_JOB: run_job, handoff.CHECK_ACCOUNT: check_account},
+            callables={
+                handoff.RUN_JOB: run_job,
+                handoff.CHECK_ACCOUNT: check_account,
+                handoff.REFRESH_LINKS: refresh_links,
+            },
             on_stop=stop,
             on_cancel=lambda delivery_id: _cancel(store, settings, delivery_id),
         )

@@ -19,6 +19,7 @@ EXIT_CODES: tuple[tuple[type[errors.DispatcherError], int], ...] = (
     (errors.JobNotFound, NOT_FOUND),
     (errors.AccountNotFound, NOT_FOUND),
     (errors.WaitTimeout, WAITED_TOO_LONG),
+    (errors.LinksTimeout, WAITED_TOO_LONG),
     (errors.CheckTimeout, WAITED_TOO_LONG),
     (errors.StoreUnavailable, STORE_UNREACHABLE),
     (errors.StorageUnavailable, STORE_UNREACHABLE),

@@ -1,5 +1,5 @@
 -- Mint a fencing token and hand the delivery <job>-<token> to RQ: lease and hand-off are one atomic step.
--- RQ = {origin, callable, check_callable, result_ttl, failure_ttl} is written above by dispatcher/handoff.py.
+-- RQ = {origin, callable, check_callable, links_callable, result_ttl, failure_ttl} is written above by dispatcher/handoff.py.
 
 -- Days since 1970-01-01 to a civil date (proleptic Gregorian).
 local function civil(days)
@@ -61,6 +61,21 @@ local function push(delivery, callable, front)
   describe(delivery, callable, 'queued')
   redis.call('SADD', ns .. ':rq:queues', queue)
   redis.call(front and 'LPUSH' or 'RPUSH', queue, delivery)
+end
+
+-- Ask a worker something, before all jobs, in a delivery <name>-<token>; its answer will be in the hash `key`. Who asks
+-- again less than join_ms later, while there is none, joins; what is known of a question is kept life_s.
+local function ask(key, name, callable, join_ms, life_s)
+  local id, asked, verdict = fields(key, 'id', 'asked_ms', 'verdict')
+  if id ~= '' and verdict == '' and now - tonumber(asked) < tonumber(join_ms) then return id end
+  local token = mint()
+  id = name .. '-' .. token
+  redis.call('DEL', key)
+  redis.call('HSET', key, 'id', id, 'asked_ms', int(now))
+  redis.call('EXPIRE', key, life_s)
+  push(id, callable, true)
+  retire(name, token)
+  return id
 end
 
 -- Hand a job to RQ; `front` is for redeliveries, whose upstream job already runs. The record keeps the token, so that an

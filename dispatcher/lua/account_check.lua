@@ -7,24 +7,14 @@
 -- Safe to run twice: the second call joins the first one's checks, or finds nothing due.
 -- needs: record handoff checks
 
-local function ask(pool, channel)
-  local key = ns .. ':check:' .. pool .. ':' .. channel
-  local id, asked, verdict = fields(key, 'id', 'asked_ms', 'verdict')
-  if id ~= '' and verdict == '' and now - tonumber(asked) < tonumber(ARGV[3]) then return id end
-  local token = mint()
-  id = 'check-' .. channel .. '-' .. token
-  redis.call('DEL', key)
-  redis.call('HSET', key, 'id', id, 'asked_ms', int(now))
-  redis.call('EXPIRE', key, ARGV[4])
-  push(id, RQ.check_callable, true)
-  retire('check-' .. channel, token)
-  return id
+local function ask_about(pool, channel)
+  return ask(ns .. ':check:' .. pool .. ':' .. channel, 'check-' .. channel, RQ.check_callable, ARGV[3], ARGV[4])
 end
 
 if ARGV[1] ~= '' then
   local state = redis.call('HGET', account_key(ARGV[1], ARGV[2]), 'state')
   if not state or state == 'deleted' then return { 'missing' } end
-  return { 'ok', ask(ARGV[1], ARGV[2]) }
+  return { 'ok', ask_about(ARGV[1], ARGV[2]) }
 end
 
 local told = { 'ok' }
@@ -34,7 +24,7 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', checks_key(), '-inf', int(no
   local state, revive = fields(account_key(pool, channel), 'state', 'revive')
   if state == 'disabled' and revive == 'check' then
     schedule_check(pool, channel, redis.call('HINCRBY', account_key(pool, channel), 'probes', 1))
-    told[#told + 1] = ask(pool, channel)
+    told[#told + 1] = ask_about(pool, channel)
   else
     forget_checks(pool, channel)
   end

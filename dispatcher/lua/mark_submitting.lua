@@ -13,7 +13,8 @@
 -- Returns {'ok', submitted_ms, account as a flat list} | {'wait', ms} | {'pending', reason}
 --       | {'stale'} | {'rolled_back'}
 -- `pending`: this delivery is over; the job waits again, or failed if it was pinned to an account now deleted.
--- Safe to run twice: a job in S answers `ok` with its first instant, for half the window.
+-- Safe to run twice: a job in S answers `ok` with its first instant, for half the window; what a look-up needs is the
+-- last caller's.
 -- A draining account finishes what it holds; at its daily cap an account rests until the next UTC day.
 -- needs: record handoff slots epoch owner refill cooling
 
@@ -29,7 +30,21 @@ local account = account_key(pool, channel)
 -- Only an answer permits to send. One who asks again got none: nothing was sent. Soon after, he is told the same; after a
 -- long silence the window that keeps others waiting is nearly over, and he goes through the gate again.
 local is_late = state == 'S' and now - tonumber(submitted) >= tonumber(ARGV[8]) / 2
-if state == 'S' and not is_late then return { 'ok', submitted, redis.call('HGETALL', account) } end
+-- A look-up judges by what the last answer permitted, for that may have been sent.
+local function note_permission()
+  redis.call('HSET', lease_key(job), 'upstream_user', ARGV[10],
+    'secret_version', redis.call('HGET', account, 'secret_version') or '')
+  if ARGV[12] ~= '' then
+    redis.call('HSET', lease_key(job), 'upstream_ms', ARGV[12])
+  else
+    redis.call('HDEL', lease_key(job), 'upstream_ms')
+  end
+end
+
+if state == 'S' and not is_late then
+  note_permission()
+  return { 'ok', submitted, redis.call('HGETALL', account) }
+end
 if state ~= 'C' and not is_late then return { 'stale' } end
 if is_late then redis.call('ZREM', submitting_key(pool, channel), job) end
 
@@ -69,9 +84,8 @@ redis.call('ZADD', submitting, int(now), job)
 redis.call('HSET', account, 'last_submit_ms', int(now), 'day', today, 'day_count', permitted + (is_late and 0 or 1))
 local deadline = tonumber(redis.call('HGET', job_key(job), 'deadline_ms') or '0')
 local hard = now + tonumber(ARGV[6])
-redis.call('HSET', lease_key(job), 'state', 'S', 'submitted_ms', int(now), 'deadline_ms', int(hard),
-  'secret_version', redis.call('HGET', account, 'secret_version') or '', 'upstream_user', ARGV[10])
-if ARGV[12] ~= '' then redis.call('HSET', lease_key(job), 'upstream_ms', ARGV[12]) end
+redis.call('HSET', lease_key(job), 'state', 'S', 'submitted_ms', int(now), 'deadline_ms', int(hard))
+note_permission()
 extend(job, ttl_ms)
 redis.call('ZADD', ns .. ':deadlines', int(deadline > 0 and math.min(deadline, hard) or hard), job)
 record(job, 'submitting')

@@ -2,7 +2,7 @@
 -- KEYS  [1] namespace
 -- ARGV  [1] pool  [2] command  [3] job  [4] took_ms  [5] kept: how many count, the latest  [6] life_ms
 -- Returns {'ok'}
--- Safe to run twice: a job counts once, as long as it is kept.
+-- Safe to run twice: the same time of a job counts once, as long as it is kept.
 
 local key = ns .. ':took:' .. ARGV[1] .. ':' .. ARGV[2]
 local entry = ARGV[4] .. ' ' .. ARGV[3]

@@ -17,7 +17,9 @@ from dispatcher.cli.exits import EXIT_CODES, exit_code_of
 from dispatcher.connection import Store
 from dispatcher.embedded import EmbeddedStore
 from tests.support.cli import Cli
+from tests.support.up import TERMINAL
 
+PROGRAM = (*TERMINAL, sys.executable, "-m", "dispatcher")
 CHANNEL = "1197013797467074001"
 EXPECTED = {
     "RequestInvalid": 2,
@@ -26,6 +28,8 @@ EXPECTED = {
     "AccountNotFound": 3,
     "JobStateError": 4,
     "DuplicateJob": 4,
+    "LinksUnavailable": 4,
+    "LinksTimeout": 6,
     "AccountConflict": 4,
     "AccountUnavailable": 4,
     "CheckTimeout": 6,
@@ -166,7 +170,7 @@ def waiters(store: Store) -> set[str]:
 def test_ctrl_c_is_exit_130_without_a_traceback(cli: Cli, store: Store) -> None:
     job = cli("job", "submit", "a calm sea", "--json").data
     before = waiters(store)
-    line = [sys.executable, "-m", "dispatcher", "job", "wait", job["id"]]
+    line = [*PROGRAM, "job", "wait", job["id"]]
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as waiting:
         while not waiters(store) - before:
             assert waiting.poll() is None
@@ -190,7 +194,7 @@ def test_ctrl_c_while_the_program_loads_shows_no_traceback(tmp_path: Path, modul
     )
 
     ended = subprocess.run(
-        [sys.executable, "-m", "dispatcher", "--version"],
+        [*PROGRAM, "--version"],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -204,7 +208,7 @@ def test_ctrl_c_while_the_program_loads_shows_no_traceback(tmp_path: Path, modul
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_role_that_is_stopped_ends_with_0_as_the_table_says(cli: Cli, number: signal.Signals) -> None:
     del cli  # it names the store in the environment
-    with subprocess.Popen([sys.executable, "-m", "dispatcher", "run"], stderr=subprocess.PIPE, text=True) as service:
+    with subprocess.Popen([*PROGRAM, "run"], stderr=subprocess.PIPE, text=True) as service:
         assert service.stderr is not None
         while "service started" not in service.stderr.readline():
             assert service.poll() is None

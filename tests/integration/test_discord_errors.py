@@ -33,7 +33,7 @@ from tests.support.roles import a_role
 from tests.support.store import schema_problems
 from workers.upstream.discord.refusals import RULES
 
-ALL_OF_US = {"fleet", "address"}
+ALL_OF_US = {"fleet", "doubtful", "address"}
 """Whose fault stops every other job as well."""
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "discord-errors.md"

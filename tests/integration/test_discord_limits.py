@@ -229,11 +229,11 @@ async def test_a_limit_beside_the_bucket_is_timed_by_the_answer_and_leaves_the_b
     ],
 )
 def test_a_bucket_in_an_unknown_shape_is_none(headers: dict[str, str]) -> None:
-    assert heard_from(httpx.Response(200, headers=headers), None) == Heard()
+    assert heard_from(ME, httpx.Response(200, headers=headers), None) == Heard()
 
 
 def test_an_answer_that_is_still_prepared_is_not_asked_for_before_its_time() -> None:
-    heard = heard_from(said(202, {"message": "not ready", "code": 110000, "retry_after": 4}), None)
+    heard = heard_from(ME, said(202, {"message": "not ready", "code": 110000, "retry_after": 4}), None)
 
     assert (heard.blocks, heard.for_s, heard.is_invalid) == ("route", 4, False)
 
@@ -260,7 +260,7 @@ def test_an_answer_that_is_still_prepared_is_not_asked_for_before_its_time() -> 
 def test_what_each_answer_forbids_and_whether_it_counts(
     response: httpx.Response, blocks: Blocks, for_s: float, is_invalid: bool
 ) -> None:
-    heard = heard_from(response, error_of(response))
+    heard = heard_from(ME, response, error_of(response))
 
     assert (heard.blocks, heard.for_s, heard.is_invalid) == (blocks, for_s, is_invalid)
 
@@ -560,7 +560,7 @@ async def test_a_closed_address_sends_its_jobs_back_and_says_so(
 def test_a_time_to_wait_blocks_the_route_whatever_else_the_answer_means(status: int, body: Any) -> None:
     response = said(status, body, retry_after="40")
 
-    heard = heard_from(response, error_of(response))
+    heard = heard_from(ME, response, error_of(response))
 
     assert (heard.blocks, heard.for_s) == ("route", 40.0)
 
@@ -572,3 +572,26 @@ async def test_a_server_error_that_asks_to_wait_holds_other_workers_up(workers: 
 
     assert await held(workers.rest().messages("a-token", "1")) is not None
     assert len(workers.discord.seen) == 1
+
+
+async def test_what_an_answer_said_is_told_although_who_asked_is_cancelled(async_store: AsyncStore) -> None:
+    limits = Limits(upstream="discord", egress="default", reads=Pace(), address=Pace(), invalid_max=300)
+    pacing = Pacing(async_store, limits)
+    heard = Heard(blocks="route", for_s=60, reason="said so")
+    asking = asyncio.create_task(pacing.hear("a-token", ME, heard))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+
+    await until_held(pacing)
+    await pacing.close()
+
+
+async def until_held(pacing: Pacing) -> None:
+    """Wait until a call is held up."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await pacing.clear("a-token", ME)
+            except CallHeld:
+                return

@@ -13,7 +13,7 @@ from dispatcher.connection import AsyncStore
 from dispatcher.errors import AccountRejected
 from tests.support.discord_channel import Channel, Worker
 from tests.support.discord_messages import raw_message
-from workers.upstream.discord.feed import spot_of
+from workers.upstream.discord.feed import Feed, Turn, spot_of
 from workers.upstream.discord.rhythm import Bounds
 from workers.upstream.discord.watch import Look, Watch
 
@@ -56,6 +56,20 @@ async def test_several_workers_read_a_channel_as_often_as_one_would(channel: Cha
 
     assert len(channel.requests) <= looks * 3
     assert sum(worker.requests for worker in workers) == len(channel.requests)
+
+
+async def test_where_one_workers_address_is_closed_another_reads_for_both(channel: Channel) -> None:
+    other = channel.worker()
+    channel.listed = [raw_message(10)]
+    channel.troubles = [httpx.Response(429, text="error code: 1015")]
+
+    with channel.watch() as shut:
+        await until(lambda: not channel.troubles)
+        with other.watch():
+            async with asyncio.timeout(20):
+                await look_with(shut, 10)
+
+    assert (channel.workers[0].requests, other.requests > 0) == (1, True)
 
 
 async def test_what_one_worker_reads_all_are_shown_once(channel: Channel) -> None:
@@ -205,6 +219,24 @@ async def test_a_store_that_lost_all_of_it_is_told_anew(channel: Channel, async_
     assert all(look.present == {10, 20} for look in looks)
 
 
+async def test_what_is_told_after_the_store_lost_its_lists_is_shown_with_the_next_one(
+    channel: Channel, async_store: AsyncStore
+) -> None:
+    spot = spot_of("a-token", "5")
+    channel.listed = [raw_message(10)]
+    edited = raw_message(10, edited_timestamp="2026-11-22T20:00:01+00:00")
+    with channel.watch() as watch:
+        await look_with(watch, 10)
+        for name in ("look", "look_messages"):
+            await async_store.client.delete(async_store.keys.of(name, *str(spot).split(":")))
+        assert await channel.observers.feed.tell_messages(spot, [edited])
+        channel.listed = [edited]
+        async with asyncio.timeout(20):
+            look = await look_with(watch, 10)
+
+    assert look.present == {10}
+
+
 async def test_without_hints_looks_come_when_they_are_due(channel: Channel) -> None:
     other = channel.worker()
     for worker in channel.workers:
@@ -214,17 +246,41 @@ async def test_without_hints_looks_come_when_they_are_due(channel: Channel) -> N
         await asyncio.gather(look_with(watch, 10), look_with(another, 10))
 
 
-async def test_an_event_reaches_every_worker_and_lists_nothing(channel: Channel) -> None:
+async def test_a_list_that_does_not_reach_back_to_a_job_tells_it_of_no_absence(async_store: AsyncStore) -> None:
+    channel, spot = Channel(async_store, Bounds(60, 60)), spot_of("a-token", "5")
+    channel.listed = [raw_message(10), raw_message(20)]
+    another = Feed(async_store, worker="another", life_s=30)
+    with channel.watch() as watch:
+        await look_with(watch, 20)
+        await async_store.client.delete(async_store.keys.of("look_needs", *str(spot).split(":")))
+        last = await another.ask(spot, known=0, since=15, name="", turn=0)
+        view = await another.ask(spot, known=last.version, since=15, name="a turn", turn=last.turn)
+        turn = Turn(name="a turn", known=view.version, since=view.read_since, prints=view.prints)
+        assert (view.verdict, view.read_since) == ("read", 15)
+        await another.tell_list(spot, [raw_message(20, edited_timestamp="2026-11-22T20:00:01+00:00")], turn=turn)
+        edited = await look_with(watch, 20)
+        await another.tell_messages(spot, [raw_message(30)])
+        look = await look_with(watch, 30)
+
+    await channel.close()
+    assert not edited.is_list
+    assert not look.is_list
+
+
+async def test_an_event_reaches_every_worker_and_lists_nothing(async_store: AsyncStore) -> None:
+    channel, spot = Channel(async_store, Bounds(0.01, 60)), spot_of("a-token", "5")
     other = channel.worker()
-    spot = spot_of("a-token", "5")
-    feed = channel.observers.feed
     with channel.watch() as watch, other.watch() as another:
-        await asyncio.gather(watch.next(), another.next())
-        assert await feed.tell_fed(spot, for_s=60)
-        assert await feed.tell_messages(spot, [raw_message(10), raw_message(11, author={"id": "1"})])
+        await asyncio.gather(fed(channel, watch), another.next())
+        await until(lambda: is_fed(other) and version_of(other) == version_of(channel.workers[0]))
+        asked = len(channel.requests)
+        assert await channel.observers.feed.tell_messages(spot, [raw_message(10), raw_message(11, author={"id": "1"})])
         looks = await asyncio.gather(look_with(watch, 10), look_with(another, 10))
 
     assert all({message.id for message in look.messages} == {10} for look in looks)
+    assert not any(look.is_list for look in looks)
+    assert len(channel.requests) == asked
+    await channel.close()
 
 
 async def test_events_for_nobody_are_not_kept(channel: Channel) -> None:
@@ -236,7 +292,17 @@ async def fed(channel: Channel, watch: Watch) -> None:
     await watch.next()
     await channel.observers.feed.tell_fed(spot_of("a-token", "5"), for_s=60)
     await channel.observers.feed.tell_messages(spot_of("a-token", "5"), [raw_message(3)])
-    await until(lambda: channel.observers.of("a-token", "5")._fed_until_s > time.monotonic())
+    await until(lambda: is_fed(channel.workers[0]))
+
+
+def is_fed(worker: Worker) -> bool:
+    """Whether it knows that events of the channel come."""
+    return worker.observers.of("a-token", "5")._fed_until_s > time.monotonic()
+
+
+def version_of(worker: Worker) -> int:
+    """The version of what it has taken: a list that it has yet to hear of would be shown with the next event."""
+    return worker.observers.of("a-token", "5")._version
 
 
 async def test_where_events_come_a_job_is_shown_its_answer_without_a_list(async_store: AsyncStore) -> None:
@@ -294,7 +360,7 @@ async def test_while_events_come_lists_are_read_at_the_ceiling_and_when_one_is_w
     with channel.watch() as watch:
         await watch.next()
         await channel.observers.feed.tell_fed(spot, for_s=60)
-        await until(lambda: channel.observers.of("a-token", "5")._fed_until_s > time.monotonic())
+        await until(lambda: is_fed(channel.workers[0]))
         await asyncio.sleep(0)
         asked = len(channel.requests)
         await channel.observers.feed.tell_messages(spot, [raw_message(10)])

@@ -261,6 +261,25 @@ async def test_a_new_version_of_the_command_is_read_once_and_the_command_sent_on
     assert world.accepted() == 2
 
 
+async def test_an_outdated_index_is_sent_with_once_although_a_new_one_comes_too_late_for_the_permit(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    discord = world.discord()
+    await play(discord, world.ledger("seconds=0"))
+    world.control("versions/bump")
+    world.control("latency", kind="index", seconds=1.5)
+    monkeypatch.setattr("workers.upstream.discord.sender.START_BUDGET_S", 1.0)
+
+    too_late = await play(discord, world.ledger("seconds=0", prompt="another cat"))
+    outcome = await play(discord, world.ledger("seconds=0", prompt="another cat"))
+
+    assert isinstance(too_late, Refused)
+    assert (too_late.never_sent, too_late.counted) == (True, False)
+    assert isinstance(outcome, Ended)
+    assert outcome.status == "completed"
+    assert world.oracle()["accounts"][world.channel]["refused"] == {"invalid-version": 1}
+
+
 async def test_a_command_that_stays_outdated_is_sent_twice_and_handed_back(world: World) -> None:
     outcome = await world.play("submit=invalid-version")
 

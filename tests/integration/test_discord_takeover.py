@@ -13,7 +13,7 @@ from dispatcher.errors import LeaseLost
 from simulator.process import running
 from tests.support.discord_world import World, assert_completed_with_own_file
 from tests.support.ledger import MemoryLedger, account_of, now_ms, play
-from workers.upstream import Ended, PassedOn, Refused
+from workers.upstream import Ended, Outcome, PassedOn, Refused
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,14 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 (the condition is the simulator's, in another process)
             await asyncio.sleep(0.02)
+
+
+async def followed(world: World, directive: str) -> tuple[MemoryLedger, asyncio.Task[Outcome]]:
+    """Submit a job and follow it, once it was accepted."""
+    ledger = world.ledger(directive)
+    delivery = asyncio.create_task(play(world.discord(), ledger))
+    await until(lambda: ledger.lease.state == "A")
+    return ledger, delivery
 
 
 async def killed_when(world: World, ledger: MemoryLedger, condition: Callable[[], object]) -> MemoryLedger:
@@ -196,9 +204,7 @@ async def test_a_token_that_is_revoked_ends_the_job_for_its_caller_and_the_chann
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.upstream.discord.rhythm._REFUSED_PAUSE_S", 0.05)
-    ledger = world.ledger("seconds=1.5 ack=0")
-    delivery = asyncio.create_task(play(world.discord(), ledger))
-    await until(lambda: ledger.lease.state == "A")
+    ledger, delivery = await followed(world, "seconds=1.5 ack=0")
 
     declare(world, "another-token")
     await until(lambda: ledger.lease.state == "D")
@@ -206,6 +212,21 @@ async def test_a_token_that_is_revoked_ends_the_job_for_its_caller_and_the_chann
 
     assert_completed_with_own_file(world, await delivery)
     assert "401" in (ledger.error or "")
+
+
+async def test_an_answer_that_the_old_token_was_shown_counts_for_its_successor(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.upstream.discord.rhythm._REFUSED_PAUSE_S", 0.05)
+    ledger, delivery = await followed(world, "outcome=deleted seconds=1.5 ack=0")
+    declare(world, "another-token")
+    await until(lambda: ledger.lease.state == "D" and world.jobs()[0]["finished_ms"] is not None)
+
+    ledger.account_at_permit = ledger.account.model_copy(update={"sealed": "another-token", "secret_version": "2"})
+    outcome = await delivery
+
+    assert isinstance(outcome, Ended)
+    assert outcome.error == "the bot deleted its message"
 
 
 async def test_a_token_that_changed_since_the_claim_is_not_submitted_with_but_leased_anew(world: World) -> None:
@@ -220,9 +241,7 @@ async def test_a_token_that_changed_since_the_claim_is_not_submitted_with_but_le
 
 
 async def test_a_lost_lease_ends_the_delivery_at_its_next_word(world: World) -> None:
-    ledger = world.ledger("seconds=2 ack=0 progress=9")
-    delivery = asyncio.create_task(play(world.discord(), ledger))
-    await until(lambda: ledger.lease.state == "A")
+    ledger, delivery = await followed(world, "seconds=2 ack=0 progress=9")
 
     ledger.is_lost = True
 

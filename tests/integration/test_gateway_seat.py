@@ -14,6 +14,7 @@ import pytest
 
 from dispatcher.connection import AsyncStore, Store
 from dispatcher.errors import AccountRejected, StoreUnavailable
+from dispatcher.loop import cancel_until_done
 from dispatcher.settings import Settings
 from simulator.process import running
 from tests.support.player import Player, oracle_of, wait_for
@@ -102,8 +103,7 @@ async def test_a_holder_that_cannot_renew_stops_before_its_lease_runs_out(
     monkeypatch.undo()
 
     rival = await async_store.do(Seat(async_store, "a-token", owner="b", ttl_s=TTL_S * 4)._hold())
-    serving.cancel()
-    await asyncio.gather(serving, return_exceptions=True)
+    await cancel_until_done(serving)
     assert rival is not None, "the lease still ran when the session had ended"
 
 
@@ -117,8 +117,7 @@ async def one_turn(seat: Seat) -> None:
 
     serving = asyncio.create_task(seat.serve(session))
     await begun.wait()
-    serving.cancel()
-    await asyncio.gather(serving, return_exceptions=True)
+    await cancel_until_done(serving)
 
 
 async def _away(_call: object) -> Never:

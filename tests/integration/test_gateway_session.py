@@ -12,6 +12,7 @@ import pytest
 
 from chaos.proxy import Proxy
 from dispatcher.errors import AccountRejected, UpstreamBlocked
+from dispatcher.loop import cancel_until_done
 from simulator.process import running
 from tests.support.memory import unhurried
 from tests.support.player import NO_TLS, Player, oracle_of, wait_for
@@ -73,8 +74,7 @@ class Ear:
         self.player.control(f"gateway/{path}", token=self.player.token, **body)
 
     async def close(self) -> None:
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
+        await cancel_until_done(self.task)
         await self.http.aclose()
 
 
@@ -270,6 +270,20 @@ async def test_a_session_that_a_restarted_gateway_does_not_know_is_opened_anew()
         await ear.close()
 
     assert not again.is_resumed
+
+
+async def test_a_session_whose_own_address_is_dead_is_resumed_where_others_are_opened() -> None:
+    with running() as url, Player(url) as player:
+        player.control("gateway/terms", resume_url=f"ws://127.0.0.1:{free_port()}/gateway")
+        ear = Ear(own(player))
+        await ear.heard(SessionUp)
+        ear.gateway("close", code=4000)
+        again = await ear.heard(SessionUp, count=2)
+        counts = ear.counts()
+        await ear.close()
+
+    assert again.is_resumed
+    assert (counts["identified"], counts["resumed"]) == (1, 1)
 
 
 async def test_a_session_that_is_not_wanted_any_more_is_ended_for_good(ear: Ear) -> None:

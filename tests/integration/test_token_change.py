@@ -17,6 +17,7 @@ from dispatcher.connection import AsyncStore, Store
 from dispatcher.handoff import QUEUE
 from dispatcher.jobs import Jobs
 from dispatcher.keys import pool_of
+from dispatcher.loop import cancel_until_done
 from dispatcher.models import Job
 from dispatcher.options import Options
 from dispatcher.requests import CreateSingle
@@ -100,8 +101,7 @@ class Desk:
 
         pump = asyncio.create_task(deliver())
         yield
-        pump.cancel()
-        await asyncio.gather(pump, return_exceptions=True)
+        await cancel_until_done(pump)
         await asyncio.gather(*running_now)
 
     async def _run(self, delivery: str) -> None:

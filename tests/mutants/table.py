@@ -205,6 +205,8 @@ MUTANTS: list[Mutant] = [
         ("if standing ~= 'active' and", "if standing == '' and", "a stopped account is submitted to"),
         (" and standing ~= 'draining' then", " then", "a draining account does not finish"),
         ("'upstream_ms', ARGV[12]", "'upstream_ms', submitted", "a look-up compares two clocks"),
+        ("  note_permission()\n  return", "  return", "a look-up judges by an instant before the submission's"),
+        ("    redis.call('HDEL', lease_key(job), 'upstream_ms')\n", "", "an instant of an earlier permission stays"),
         ("permitted >= cap", "permitted > cap", "one more than the day's cap"),
         ("(today + 1) * DAY_MS", "today * DAY_MS", "at its cap it is granted again at once"),
         ("tonumber(day) == today and", "", "yesterday counts today"),
@@ -344,10 +346,6 @@ MUTANTS: list[Mutant] = [
     ),
     *_in(
         "account_check",
-        ("and verdict == '' and", "and", "an old answer is taken for a new one"),
-        ("< tonumber(ARGV[3]) then", "< 0 then", "who asks twice is checked twice"),
-        ("  redis.call('EXPIRE', key, ARGV[4])\n", "", "a check is known for ever"),
-        ("  retire('check-' .. channel, token)\n", "", "a lost check stays in RQ for ever"),
         ("RQ.check_callable", "RQ.callable", "a check is run as a job"),
         ("'probes', 1)", "'probes', 0)", "a refused account is asked about for ever alike"),
         (" or state == 'deleted' then", " then", "a deleted account is checked"),
@@ -364,6 +362,44 @@ MUTANTS: list[Mutant] = [
         (" or state == 'deleted' then", " then", "a deleted account is judged"),
         ("asked == ARGV[5] and known == ''", "known == ''", "an older check answers a newer one"),
         (" and known == '' then", " then", "an answer is overwritten"),
+    ),
+    *_in(
+        "links_ask",
+        (" or owner ~= ARGV[2] then", " then", "links to another user's files"),
+        ("if not FINAL[status] then", "if false then", "a running job is asked about"),
+        ("if #(shown.attachments or {}) == 0 then", "if false then", "the upstream is asked for links to nothing"),
+        ("and (ARGV[5] == '' or told ~= ARGV[6]) then", "then", "a dead link is told again for an hour"),
+        ("(ARGV[5] == '' or told ~= ARGV[6])", "ARGV[5] == ''", "whoever finds an old link dead asks the upstream"),
+        ("if verdict == 'ok' and", "if false and", "every read asks the upstream"),
+        ("RQ.links_callable", "RQ.callable", "a refresh is run as a job"),
+    ),
+    *(
+        mutant
+        for script in ("account_check", "links_ask")
+        for mutant in _in(
+            "_handoff",
+            ("and verdict == '' and", "and", "an old answer is taken for a new one"),
+            ("< tonumber(join_ms) then", "< 0 then", "who asks twice is asked for twice"),
+            ("  redis.call('EXPIRE', key, life_s)\n", "", "a lost question is known for ever"),
+            ("  retire(name, token)\n", "", "a lost question stays in RQ for ever"),
+            killers=(lua(script),),
+        )
+    ),
+    *_in(
+        "_handoff",
+        ("  redis.call('DEL', key)\n", "", "the last answer is taken for the new one's"),
+        ("push(id, callable, true)", "push(id, callable, false)", "who waits for a link waits for all jobs"),
+        killers=(lua("links_ask"),),
+    ),
+    *_in(
+        "links_told",
+        ("if id ~= ARGV[2] or", "if", "an older refresh answers a newer one"),
+        (" or verdict ~= '' then", " then", "an answer is overwritten"),
+        ("for index = 7, #ARGV, 2 do", "for index = 7, 8 do", "only the first file gets a link"),
+        ("math.min(life_ms, until_ms - now)", "until_ms - now", "links are told again for a day"),
+        ("if until_ms > 0 then", "if until_ms < 0 then", "links are told again when they have ended"),
+        ("if until_ms > 0 then", "if true then", "links that never end are forgotten at once"),
+        ("math.max(life_ms, READ_WITHIN_MS)", "life_ms", "an answer is gone before it is read"),
     ),
     *_in(
         "settle",

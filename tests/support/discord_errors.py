@@ -85,7 +85,7 @@ ROWS: tuple[Row, ...] = (
     *_asked("50083", "50083-403", "200000", "240000"),
     *(Row("429", retry_after_s=1.5, scope=scope) for scope in ("user", "shared", "global")),
     *(Row(name, retry_after_s=1.5) for name in ("20016", "20028", "20029", "40062")),
-    *_asked("1015", "403-page"),
+    *_asked("1015", "403-page", "400-page"),
     Row("1015-page", retry_after_s=2),
     *_asked("500-after-accept", "500", "500-empty", "502", "130000", "503", "504", "520", "521", "522", "523", "524"),
     Row("captcha", on="user"),

@@ -129,14 +129,16 @@ class Fleet:
         """Take the job's current delivery up, or the one of ``token``."""
         return self.run("claim", self.times.ttl_ms, job, token or self.token(job), execution, owner)
 
-    def mark_submitting(self, job: str, *, token: str | None = None, **times: int) -> Any:
+    def mark_submitting(
+        self, job: str, *, token: str | None = None, upstream_ms: int | str = 1_700_000_000_123, **times: int
+    ) -> Any:
         """Ask the gate; ``times`` overrides durations for this call."""
         given = {name: getattr(self.times, name) for name in _GATE} | times
         return self.run(
             "mark_submitting",
             *(self.seed(), self.times.ttl_ms, KEEP_S, job, token or self.token(job)),
             *(given[name] for name in _GATE[:4]),
-            *("user-7", given["daily_cap"], 1_700_000_000_123),
+            *("user-7", given["daily_cap"], upstream_ms),
         )
 
     def mark_accepted(

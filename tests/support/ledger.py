@@ -122,7 +122,6 @@ class MemoryLedger:
         self.leave_gate()
         if message:
             self.shown.append(message)
-            self.job = self.job.model_copy(update={"messageId": message.messageId})
         return True
 
     async def progress(self, message: Message) -> None:
@@ -158,6 +157,8 @@ class MemoryLedger:
         steps: dict[LeaseState, Step] = {"C": "start", "U": "lookup", "A": "adopt", "D": "watch"}
         successor.step = steps[state]
         successor.is_lost = False
+        if self.shown:  # the job is read with a claim, and shows what was told by then
+            successor.job = self.job.model_copy(update={"messageId": self.shown[-1].messageId})
         successor.events, successor.shown = [], []
         successor._lease = replace(self._lease, state=state, delivery=DeliveryId(self.job.id, 2))
         return successor

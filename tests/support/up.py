@@ -16,6 +16,8 @@ from typing import Any, Self
 import httpx
 
 PATIENCE_S = 60.0
+TERMINAL = ("env", "--default-signal=INT")
+"""Before a command: it takes Ctrl-C as in a terminal; a shell's background and ``nohup`` hand ignored signals down."""
 SERVER = "1180000000000000000"
 DEMO = {"DISPATCHER_POLL_MIN_S": "0.5", "DISPATCHER_POLL_MAX_S": "1", "DISPATCHER_MIN_INTERVAL_MS": "0"}
 
@@ -44,7 +46,7 @@ class Up:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("DISPATCHER_")}
         self.environment = {**inherited, **environment}
         """What other commands run with, too."""
-        signals = ("env", "--default-signal=INT", f"--{self.hangup}-signal=HUP")
+        signals = (*TERMINAL, f"--{self.hangup}-signal=HUP")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*signals, sys.executable, "-m", "dispatcher", "up", "--json", "--state-dir", str(state_dir), *options],

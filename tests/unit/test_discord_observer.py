@@ -122,6 +122,16 @@ async def test_a_page_that_a_job_asks_for_is_read_past_a_rate_limit(channel: Cha
     assert len(channel.requests) == 2
 
 
+async def test_a_page_that_a_job_asks_for_is_read_past_a_server_error(
+    channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.upstream.discord.observer._PAGE_AGAIN_S", 0.0)
+    channel.troubles = [httpx.Response(502)]
+    channel.listed = [raw_message(10)]
+
+    assert [message.id for message in await channel.watch().before(11)] == [10]
+
+
 async def test_a_channel_that_may_not_be_read_is_told_to_its_watches(channel: Channel) -> None:
     channel.troubles = [httpx.Response(401, json={"message": "401: Unauthorized", "code": 0})]
 

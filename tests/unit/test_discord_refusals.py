@@ -68,7 +68,8 @@ def says(code: int, message: str = "said", **more: Any) -> dict[str, Any]:
         (500, says(0), UpstreamUnavailable),
         (503, says(130000), UpstreamUnavailable),
         *((status, "<html></html>", UpstreamUnavailable) for status in (500, 502, 503, 504, 520, 522, 524)),
-        (302, "", UpstreamBlocked),
+        *((status, "<html></html>", UpstreamBlocked) for status in (302, 400, 402, 406, 410, 413, 451)),
+        (408, "<html></html>", UpstreamUnavailable),
     ],
 )
 def test_every_known_answer_is_somebodys_fault(status: int, body: Any, expected: type[UpstreamError]) -> None:
@@ -88,6 +89,17 @@ def test_the_later_of_header_and_body_says_how_long_to_wait(
 
     assert isinstance(error, RateLimited)
     assert error.retry_after_s == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "is_counted"),
+    [(400, True), (402, True), (413, True), (451, True), (403, False), (404, False), (405, False), (429, False)],
+)
+def test_a_page_that_a_jobs_own_content_may_provoke_is_counted(status: int, is_counted: bool) -> None:
+    outcome = outcome_of(error_of(answer(status, "<html></html>")))
+
+    assert isinstance(outcome, Refused)
+    assert (outcome.counted, outcome.disable, outcome.cool_s) == (is_counted, None, 60)
 
 
 def test_a_cloudflare_ban_without_a_time_rests_a_minute_and_counts_against_nobody() -> None:
@@ -125,6 +137,10 @@ def test_a_field_error_names_its_field_to_the_user() -> None:
         (
             UpstreamBlocked("discord", "x", retry_after_s=3600, is_address=True),
             Refused(reason="discord: x", counted=False, cool_s=60, cools="held"),
+        ),
+        (
+            UpstreamBlocked("discord", "x", is_doubtful=True),
+            Refused(reason="discord: x", counted=True, cool_s=60, cools="held"),
         ),
         (
             CallHeld("discord", "x", wait_s=9.5),

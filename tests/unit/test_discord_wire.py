@@ -65,6 +65,23 @@ async def submit(
         await wire.close()
 
 
+async def test_a_file_that_is_taken_too_slowly_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.upstream.wire._UPLOAD_MAX_S", 0.05)
+
+    async def take_for_ever(_: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def content() -> AsyncIterator[bytes]:
+        yield b"a file"
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(take_for_ever)) as http:
+        with pytest.raises(UpstreamUnavailable, match="TimeoutError"):
+            await Wire("discord", http).put(
+                httpx.URL("http://files/1"), content(), size_bytes=6, content_type="image/png"
+            )
+
+
 async def test_a_request_says_honestly_who_sends_it(server: tuple[Server, str]) -> None:
     played, url = server
 

@@ -32,6 +32,8 @@ TRANSITIONS = [
     "dispatch",
     "handback",
     "leave_clean",
+    "links_ask",
+    "links_told",
     "look",
     "look_news",
     "looked",

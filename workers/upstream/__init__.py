@@ -187,13 +187,17 @@ class Upstream(Protocol):
 
 @runtime_checkable
 class Refreshes(Protocol):
-    """What an upstream has besides whose links to results expire."""
+    """What an upstream has besides whose links to results expire.
+
+    A link says when it ends: ``ex`` in its query, hex seconds since 1970. One that does not is taken to last.
+    """
 
     async def refresh(self, account: Account, urls: Sequence[str]) -> dict[str, str]:
         """Return fresh links by the old ones; one that cannot be refreshed is left out or comes back as it was.
 
         Raises:
-            UpstreamError: the upstream refuses, or does not answer.
+            AccountRejected: it refuses the account's secret, and the account stops.
+            UpstreamError: it refuses these links, or does not answer.
             SecretError: this worker lacks the key of the account's secret.
         """
         ...

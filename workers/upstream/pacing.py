@@ -23,6 +23,7 @@ from dispatcher.connection import AsyncStore, Call
 from dispatcher.errors import CallHeld, StoreReplyError, StoreUnavailable
 from dispatcher.leases import REASON_CHARACTERS
 from dispatcher.log import get_logger
+from dispatcher.loop import cancel_until_done
 
 T = TypeVar("T")
 
@@ -121,6 +122,7 @@ class Pacing:
         self._store = store
         self._limits = limits
         self._away = asyncio.Lock()
+        self._telling: set[asyncio.Task[None]] = set()
 
     async def turn(
         self,
@@ -172,9 +174,22 @@ class Pacing:
             raise self._held(verdict)
 
     async def hear(self, secret: str, route: Route, heard: Heard) -> None:
-        """Tell all workers what an answer said, however long the store is away; free where it said nothing."""
+        """Tell all workers what an answer said, however long the store is away; free where it said nothing.
+
+        It is told although whoever asked is cancelled: a job that ends must not hide a limit that all others have.
+        """
         if not heard.is_news:
             return
+        telling = asyncio.create_task(self._have_told(secret, route, heard), name="limits told")
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+        await asyncio.shield(telling)
+
+    async def close(self) -> None:
+        """Tell nothing more; no call is under way."""
+        await cancel_until_done(*self._telling)
+
+    async def _have_told(self, secret: str, route: Route, heard: Heard) -> None:
         shut = await self._insist(self._tell(secret, route, heard))
         if shut is not None:
             log.error(

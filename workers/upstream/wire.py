@@ -40,6 +40,8 @@ _RETRY_AFTER_MAX_S = 86_400.0
 _READ_TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 _UPLOAD_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 """Of each piece that is written, and of the answer."""
+_UPLOAD_MAX_S = 300.0
+"""Of a file as a whole: whoever takes it byte by byte must not keep the others waiting for ever."""
 
 _NEVER_SENT = (
     httpx.ConnectError,
@@ -105,14 +107,14 @@ class Wire:
         """
         told = {"User-Agent": USER_AGENT, "Content-Length": str(size_bytes), "Content-Type": content_type}
         with self._read_failures():
-            async with self._uploading:
+            async with self._uploading, asyncio.timeout(_UPLOAD_MAX_S):
                 return await self._lane({}).put(url, headers=told, content=content, timeout=_UPLOAD_TIMEOUT)
 
     @contextmanager
     def _read_failures(self) -> Iterator[None]:
         try:
             yield
-        except (httpx.RequestError, httpx.InvalidURL) as error:
+        except (httpx.RequestError, httpx.InvalidURL, TimeoutError) as error:
             raise UpstreamUnavailable(self.upstream, _told(error), sent=not isinstance(error, _NEVER_SENT)) from error
 
     async def submit(

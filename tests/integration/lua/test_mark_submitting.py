@@ -31,6 +31,21 @@ def test_a_job_in_s_is_permitted_with_its_first_instant(fleet: Fleet) -> None:
     assert fleet.record("j1")["attempts"] == "0"
 
 
+@pytest.mark.parametrize(("upstream_ms", "kept"), [(1_700_000_009_000, "1700000009000"), ("", None)])
+def test_a_permission_that_is_asked_for_again_is_looked_up_by_its_last_answer(
+    fleet: Fleet, upstream_ms: int | str, kept: str | None
+) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "S")
+    fleet.put("c1", secret="newer")
+
+    assert fleet.mark_submitting("j1", upstream_ms=upstream_ms)[0] == "ok"
+
+    lease = fleet.lease("j1")
+    assert lease.get("upstream_ms") == kept
+    assert (lease["upstream_user"], lease["secret_version"]) == ("user-7", "v-newer")
+
+
 @pytest.mark.parametrize("state", ["U", "A", "D", "F", "P"])
 def test_no_other_state_may_submit(fleet: Fleet, state: str) -> None:
     fleet.put("c1")

@@ -353,6 +353,7 @@ async def test_a_gateway_without_acks_or_away_does_as_told() -> None:
         ("events", {"how": "drop", "count": 0}, "count must be"),
         ("events", {"how": "drop", "event": 5}, "event must be"),
         ("terms", {"heartbeat_ms": 0}, "heartbeat_ms must be"),
+        ("terms", {"resume_url": 5}, "resume_url must be"),
         ("terms", {"ack": False}, "unknown field ack"),
     ],
 )

@@ -34,7 +34,7 @@ def check(specification: dict[str, Any], name: str, body: object) -> None:
     jsonschema.Draft202012Validator(reference).validate(body)
 
 
-NO_JSON = ["1015", "1015-page", "403-page", "500-empty", "502", "503", "504", "520", "521", "522", "523", "524"]
+NO_JSON = ["1015", "1015-page", "400-page", "403-page", "500-empty", *map(str, (502, 503, 504, *range(520, 525)))]
 """Answers of whoever stands between Discord and us: no schema speaks of them."""
 NO_ERROR = ["captcha"]
 """The file does not know captchas: their body has neither ``code`` nor ``message``."""

@@ -77,7 +77,7 @@ class Discord:
         self._settings = settings
         self._wire = Wire(NAME, http)
         self._clock = UpstreamClock()
-        rest = Rest(settings.discord_api_url, self._wire, self._clock, Pacing(store, limits_of(settings)))
+        self._rest = rest = Rest(settings.discord_api_url, self._wire, self._clock, Pacing(store, limits_of(settings)))
         uploader = Uploader(rest, self._wire, Storage(settings.storage), settings.discord_upload_hosts)
         self._sender = Sender(settings, rest, uploader, open_secret)
         is_told = settings.observe == "gateway"
@@ -124,6 +124,7 @@ class Discord:
         """Close connections; no call is under way."""
         await self._sources.close()
         await self._observers.close()
+        await self._rest.close()
         await self._wire.close()
 
     async def _start(self, ledger: Ledger) -> Outcome:
@@ -152,14 +153,17 @@ class Discord:
 
     async def _pursue(self, ledger: Ledger, account: Account, *, absent_after_s: float | None) -> Outcome:
         """Follow the job, with another token where the account got one and the old one is refused."""
+        is_answered = _was_answered(ledger)
         while True:
             try:
-                return await self._follow(ledger, account, absent_after_s=absent_after_s)
+                return await self._follow(ledger, account, is_answered=is_answered, absent_after_s=absent_after_s)
             except TokenReplaced as replaced:
                 log.info("job goes on with another token", job_id=ledger.job.id, channel_id=account.channel)
-                account = replaced.account
+                account, is_answered = replaced.account, is_answered or replaced.is_answered
 
-    async def _follow(self, ledger: Ledger, account: Account, *, absent_after_s: float | None) -> Outcome:
+    async def _follow(
+        self, ledger: Ledger, account: Account, *, is_answered: bool, absent_after_s: float | None
+    ) -> Outcome:
         try:
             token = self._sender.token(account)
         except (SecretError, AccountRejected) as error:
@@ -176,7 +180,7 @@ class Discord:
             unnamed_after_s=min(absent_after_s, time.monotonic() + UNNAMED_AFTER_S),
             why_absent=f"the button probably opened {FORM}" if pressed else "",
             expected=expected,
-            is_answered=_was_answered(ledger),
+            is_answered=is_answered,
             no_progress_s=self._settings.no_progress_s,
             is_over=ledger.lease.state == "D",
             secret_version=account.secret_version,

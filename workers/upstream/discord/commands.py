@@ -95,9 +95,9 @@ class CommandBook:
         """Return the commands as this account sees them now; raises as ``read``."""
         return await self._fetch(token, guild)
 
-    async def reread(self, token: str, guild: str, outdated: Commands) -> Commands:
-        """Return commands newer than ``outdated``; raises as ``read``."""
-        return await self._memo.replace(guild, outdated, lambda: self._fetch(token, guild))
+    def forget(self, guild: str, outdated: Commands) -> None:
+        """Read the server's commands anew when they are next needed: these are not the latest."""
+        self._memo.forget(guild, outdated)
 
     async def _fetch(self, token: str, guild: str) -> Commands:
         try:

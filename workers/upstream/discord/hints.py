@@ -55,6 +55,9 @@ class Hints:
                     log.warning("no hints heard", reason=str(error))
                 self._is_deaf = True
                 await asyncio.sleep(_PAUSE_S)
+            except Exception:
+                log.exception("hint not taken")  # a fault of ours: hints save time, and must not end for good
+                await asyncio.sleep(_PAUSE_S)
 
     async def _hear_until_trouble(self) -> None:
         async with self._store.client.pubsub(ignore_subscribe_messages=True) as heard:

@@ -27,6 +27,8 @@ ME = Route("me")
 INTERACTIONS = Route("interactions")
 GATEWAY = Route("gateway")
 LINKS = Route("links")
+_LINKS_REFUSED_S = 60.0
+"""How long a token asks for no links after a refusal; whoever wants a hundred old files must not collect as many."""
 UNPACED = Pace()
 """Submissions of an account are paced by the gate (``min_interval_ms``)."""
 
@@ -63,16 +65,19 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-def heard_from(response: httpx.Response, error: UpstreamError | None) -> Heard:
+def heard_from(route: Route, response: httpx.Response, error: UpstreamError | None) -> Heard:
     """Read what an answer says of limits.
 
     Args:
+        route: what was called.
         response: any answer of Discord's.
         error: what it means, None for a success.
     """
     is_429 = response.status_code == httpx.codes.TOO_MANY_REQUESTS
     is_shared = is_429 and response.headers.get("x-ratelimit-scope") == "shared"
     blocks, for_s = _blocks(response, error)
+    if route == LINKS and response.status_code in INVALID and not blocks:
+        blocks, for_s = "route", _LINKS_REFUSED_S
     return Heard(
         blocks=blocks,
         for_s=for_s,

@@ -26,9 +26,7 @@ class Memo(Generic[V]):
                 self._values[key] = await read()
             return self._values[key]
 
-    async def replace(self, key: str, outdated: V, read: Callable[[], Awaitable[V]]) -> V:
-        """Return a newer value than ``outdated``; somebody else may have read it already."""
-        async with self._locks[key]:
-            if self._values.get(key) is outdated:
-                self._values[key] = await read()
-            return self._values[key]
+    def forget(self, key: str, outdated: V) -> None:
+        """Have the value read anew when it is next asked for, unless somebody read a newer one already."""
+        if self._values.get(key) is outdated:
+            del self._values[key]

@@ -14,20 +14,29 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from dispatcher.errors import AccountRejected, RateLimited, StoreUnavailable, UpstreamError
+from dispatcher.errors import AccountRejected, RateLimited, StoreUnavailable, UpstreamError, UpstreamUnavailable
 from dispatcher.log import get_logger
 from dispatcher.loop import cancel_until_done
 from workers.upstream.discord.feed import TURN_MS, Feed, Turn, View, spot_of, trouble_of
 from workers.upstream.discord.messages import ChannelMessage, id_of, parsed
 from workers.upstream.discord.questions import Questions
 from workers.upstream.discord.rest import PAGE_MAX, Rest
-from workers.upstream.discord.rhythm import Bounds, next_look_beside_events_s, next_look_s, pause_after_s
+from workers.upstream.discord.rhythm import (
+    Bounds,
+    next_look_beside_events_s,
+    next_look_s,
+    pause_after_s,
+    pause_of_others_s,
+)
 from workers.upstream.discord.watch import Look, Watch
 
 log = get_logger(__name__)
 
 _ASK_AGAIN_S = 0.5
 """While another reads: should the hint that it is done be lost, or the store be away."""
+_PAGE_AGAIN_S = 1.0
+_NO_TURN = -1
+"""Keeps a turn that is ours, and is granted no other: should ours have ended meanwhile, nobody would read in it."""
 _UNKNOWN = -1
 """In place of a hint: somebody came who does not know yet what events told before."""
 
@@ -102,10 +111,12 @@ class Observer:
         return next(iter(parsed([raw])), None) if raw else None
 
     async def _page(self, **wanted: int) -> list[dict[str, Any]]:
-        """Read a page for a job, past one rate limit: where events come, its next look may be a long time off."""
+        """Read a page for a job, past one trouble: where events come, its next look may be a long time off."""
         try:
             return await self._rest.messages(self._token, self._channel, **wanted)
-        except RateLimited:  # the limit is known by now, so this waits for its end, if that is near
+        except (RateLimited, UpstreamUnavailable) as error:
+            if isinstance(error, UpstreamUnavailable):  # a limit is known by now, and waited for if its end is near
+                await asyncio.sleep(_PAGE_AGAIN_S)
             return await self._rest.messages(self._token, self._channel, **wanted)
 
     async def want_list(self) -> None:
@@ -190,8 +201,9 @@ class Observer:
             except UpstreamError as error:
                 pause_s = pause_after_s(error, troubles + 1, self._bounds)
                 log.warning("channel not read", channel_id=self._channel, reason=str(error), pause_s=round(pause_s, 1))
-                view = await self._feed.tell_trouble(self.spot, error, turn=turn, pause_s=pause_s)
-                self._not_before_s = time.monotonic() + view.pause_s
+                others_s = pause_of_others_s(error, pause_s)
+                view = await self._feed.tell_trouble(self.spot, error, turn=turn, pause_s=others_s)
+                self._not_before_s = time.monotonic() + (view.pause_s if others_s == pause_s else pause_s)
                 return view
             return await self._feed.tell_list(self.spot, window, turn=turn)
 
@@ -203,8 +215,7 @@ class Observer:
             while True:
                 await asyncio.sleep(TURN_MS / 3000)
                 try:
-                    last = self._questions.turn
-                    await self._feed.ask(self.spot, known=self._version, since=since, name=turn.name, turn=last)
+                    await self._feed.ask(self.spot, known=self._version, since=since, name=turn.name, turn=_NO_TURN)
                 except StoreUnavailable:
                     continue
 
@@ -237,6 +248,9 @@ class Observer:
         if view.troubled != self._troubled:
             self._troubled = view.troubled
             self._fail(view)
+        if not view.listed:  # none yet, or the store lost it: one is due, and what is told before it comes with it
+            self._version, self._listed, self._last_s = 0, 0, None
+            return
         is_news = view.version != self._version
         told = {watch for watch in self._watches if watch.is_unanswered} if is_whole and self._is_fed() else set()
         if not is_news and all(watch.has_heard for watch in told):
@@ -247,13 +261,11 @@ class Observer:
             self._listed = view.listed
         fresh = {id_of(raw) for version, raw in view.news if version > self._version or view.version < self._version}
         self._version = view.version
-        if not view.listed:
-            return
         asked_s, started_s = self._questions.asked_before_s(view.listed), self._questions.started_s(view.listed)
         messages = parsed(raw for _, raw in view.news)
         for watch in self._watches:
             is_new = not watch.has_looked
-            is_shown = is_list and (not is_new or _covers(view, watch, asked_s))
+            is_shown = is_list and _covers(view, watch, asked_s)
             if is_shown or (is_news and not is_new) or (is_new and watch in told):
                 news = tuple(m for m in messages if m.id > watch.since_id and (is_new or m.id in fresh))
                 present = view.present if is_shown else view.present.union(m.id for m in news)
@@ -282,5 +294,6 @@ class Observer:
 
 
 def _covers(view: View, watch: Watch, asked_s: float | None) -> bool:
-    """Whether a list began after the job came (``asked_s``: the last question before it), and reaches back to it."""
-    return asked_s is not None and watch.entered_s <= asked_s and view.since <= watch.since_id
+    """Whether a list reaches back to the job, and began after it came (``asked_s``: the last question before it)."""
+    is_late_enough = watch.has_looked or (asked_s is not None and watch.entered_s <= asked_s)
+    return is_late_enough and view.since <= watch.since_id

@@ -55,9 +55,14 @@ def outcome_said(message: ChannelMessage, reading: Reading) -> Outcome:
 
 
 def _held(error: UpstreamBlocked | CallHeld) -> Refused:
-    """The fleet's fault, or a pause that is known already: nothing counts against the job or its account."""
-    rest_s = error.wait_s if isinstance(error, CallHeld) else error.retry_after_s or _BLOCKED_REST_S
+    """The fleet's fault, or a pause that is known already: nothing counts against the account.
+
+    Nor against the job, but where its own content may have provoked it: else it would try one account after another,
+    and rest each of them, for ever.
+    """
+    if isinstance(error, CallHeld):
+        rest_s, counted, never_sent = error.wait_s, False, True
+    else:
+        rest_s, counted, never_sent = error.retry_after_s or _BLOCKED_REST_S, error.is_doubtful, False
     cool_s = min(rest_s, _BLOCKED_REST_S) if error.is_address else rest_s
-    return Refused(
-        reason=str(error), counted=False, cool_s=cool_s, cools="held", never_sent=isinstance(error, CallHeld)
-    )
+    return Refused(reason=str(error), counted=counted, cool_s=cool_s, cools="held", never_sent=never_sent)

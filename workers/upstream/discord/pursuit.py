@@ -27,10 +27,14 @@ _PLAIN_AGAIN_S = 10.0
 
 
 class TokenReplaced(Exception):
-    """The token that was refused is not the account's any more; ``account`` has the newer one."""
+    """The token that was refused is not the account's any more; ``account`` has the newer one.
 
-    def __init__(self, account: Account) -> None:
+    ``is_answered``: the old one was shown an answer to the job.
+    """
+
+    def __init__(self, account: Account, *, is_answered: bool = False) -> None:
         self.account = account
+        self.is_answered = is_answered
         super().__init__(account.channel)
 
 
@@ -59,7 +63,7 @@ class Pursuit:
         """Follow the job to its end, however long that takes: the reaper, not this, knows when it is too long.
 
         Raises:
-            TokenReplaced: begin again with that account's token; what was seen so far is on the ledger.
+            TokenReplaced: begin again with that account's token; what else was seen is on the ledger.
         """
         while True:
             try:
@@ -83,7 +87,7 @@ class Pursuit:
         """
         account = await self._ledger.account_now()
         if account is not None and account.secret_version != self._brief.secret_version:
-            raise TokenReplaced(account)
+            raise TokenReplaced(account, is_answered=self._finding.is_answered)
 
     async def _take(self, look: Look) -> Outcome | None:
         taken = await self._finding.take(look)

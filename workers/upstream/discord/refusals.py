@@ -25,9 +25,12 @@ from workers.upstream.wire import bounded_s, retry_after_s
 
 NAME = "discord"
 
-Fault = Literal["job", "moderated", "account", "operator", "capacity", "fleet", "address", "unknown", "outdated"]
+Fault = Literal[
+    "job", "moderated", "account", "operator", "capacity", "fleet", "doubtful", "address", "unknown", "outdated"
+]
 """Whose fault; ``operator``: the account's, and only its operator can tell when it is well again; ``address``: the
-fleet's, and nothing may be called from this address for a while."""
+fleet's, and nothing may be called from this address for a while; ``doubtful``: the fleet's, unless what the job sends
+provokes it."""
 Symbol = int | Literal["captcha", "outdated", "page"] | None
 """Discord's numeric code; or what stands for one: a captcha's fields, a field error's name, no JSON at all."""
 
@@ -47,6 +50,8 @@ class Rule:
     advice: str = ""
 
 
+_BETWEEN_US = "this is no answer of Discord's; is something between us?"
+
 RULES: tuple[Rule, ...] = (
     Rule(None, "captcha", "operator", "it wants a captcha, which is never solved here; sign in by hand"),
     Rule(None, "outdated", "outdated"),
@@ -54,8 +59,9 @@ RULES: tuple[Rule, ...] = (
     Rule(None, 50083, "account", "the thread is archived; open it again"),
     Rule(None, 200000, "moderated"),
     Rule(None, 240000, "moderated"),
-    Rule(401, "page", "address", "this is no answer of Discord's; is something between us?"),
-    Rule(403, "page", "address", "this is no answer of Discord's; is something between us?"),
+    Rule(401, "page", "address", _BETWEEN_US),
+    Rule(403, "page", "address", _BETWEEN_US),
+    Rule(400, "page", "doubtful", _BETWEEN_US),
     Rule(404, "page", "fleet", "this is no answer of Discord's; is discord_api_url right?"),
     Rule(429, "page", "address", "Cloudflare bans this address"),
     Rule(404, 0, "fleet", "no such route; is discord_api_url right?"),
@@ -104,9 +110,10 @@ def error_of(response: httpx.Response) -> UpstreamError:
     told = f"{said}: {rule.advice}" if rule.advice else said
     if rule.fault == "capacity":
         return RateLimited(NAME, told, retry_after_s=_wait_s(response, body) or _DEFAULT_RETRY_S)
-    if rule.fault in ("fleet", "address"):
-        is_address = rule.fault == "address"
-        return UpstreamBlocked(NAME, told, retry_after_s=_wait_s(response, body), is_address=is_address)
+    if rule.fault in ("fleet", "doubtful", "address"):
+        is_address, is_doubtful = rule.fault == "address", rule.fault == "doubtful"
+        asked_s = _wait_s(response, body)
+        return UpstreamBlocked(NAME, told, retry_after_s=asked_s, is_address=is_address, is_doubtful=is_doubtful)
     if rule.fault == "operator":
         return AccountRejected(NAME, told, needs_operator=True)
     return _MEANING[rule.fault](NAME, told)
@@ -117,6 +124,15 @@ def error_of_press(response: httpx.Response) -> UpstreamError:
     if response.status_code == httpx.codes.NOT_FOUND and _symbol(body_of(response)) == UNKNOWN_MESSAGE:
         return RequestRejected(NAME, "the message whose button is pressed is not there any more")
     return error_of(response)
+
+
+def error_of_refresh(response: httpx.Response) -> UpstreamError:
+    """Read an answer to a refresh of links as ``error_of``, but for what the account may not see: that stops nobody."""
+    error = error_of(response)
+    is_token = response.status_code == httpx.codes.UNAUTHORIZED
+    if isinstance(error, AccountRejected) and not (is_token or error.needs_operator):
+        return RequestRejected(NAME, error.reason)
+    return error
 
 
 def still_prepared(response: httpx.Response) -> RateLimited:
@@ -131,7 +147,7 @@ def _rule(status: int, symbol: Symbol) -> Rule:
     if status >= httpx.codes.INTERNAL_SERVER_ERROR:
         return Rule(status, None, "unknown")
     if httpx.codes.is_client_error(status):
-        return Rule(status, None, "job")
+        return Rule(status, "page", "doubtful", _BETWEEN_US) if symbol == "page" else Rule(status, None, "job")
     return Rule(status, None, "fleet", "this is no answer of Discord's; is discord_api_url right?")
 
 

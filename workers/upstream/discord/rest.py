@@ -18,10 +18,17 @@ import httpx
 import stamina
 from pydantic_core import from_json
 
-from dispatcher.errors import AccountRejected, RateLimited, StoreUnavailable, SubmitUnknown, UpstreamUnavailable
+from dispatcher.errors import (
+    AccountRejected,
+    RateLimited,
+    StoreUnavailable,
+    SubmitUnknown,
+    UpstreamError,
+    UpstreamUnavailable,
+)
 from workers.upstream.discord import limits
 from workers.upstream.discord.clock import UpstreamClock
-from workers.upstream.discord.refusals import NAME, error_of, error_of_press, still_prepared
+from workers.upstream.discord.refusals import NAME, error_of, error_of_press, error_of_refresh, still_prepared
 from workers.upstream.pacing import WAIT_IN_PLACE_S, Pacing, Route
 from workers.upstream.wire import Wire
 
@@ -47,6 +54,10 @@ class Rest:
         self._wire = wire
         self._clock = clock
         self._pacing = pacing
+
+    async def close(self) -> None:
+        """End what goes on beside the calls; none is under way."""
+        await self._pacing.close()
 
     async def user_id(self, token: str) -> int:
         """Return whose token it is (``GET /users/@me``).
@@ -115,19 +126,18 @@ class Rest:
 
         Args:
             token: any account's that may see them.
-            urls: at most ``LINKS_MAX``; what is no attachment's of Discord's comes back as it was.
+            urls: at most ``LINKS_MAX``; what is no attachment's of Discord's comes back as it was, or is left out.
 
         Raises:
             AccountRejected, RequestRejected, RateLimited, UpstreamUnavailable, UpstreamBlocked, CallHeld.
         """
         path = "/attachments/refresh-urls"
         ask = partial(self._wire.ask, self._api_url + path, headers=_login(token), json={"attachment_urls": list(urls)})
-        told = await self._heard(token, limits.LINKS, path, ask)
-        pairs = told.get("refreshed_urls") if isinstance(told, dict) else None
-        try:
-            return {str(pair["original"]): str(pair["refreshed"]) for pair in pairs or ()}
-        except (KeyError, TypeError):
-            raise UpstreamUnavailable(NAME, "fresh links came in an unknown shape") from None
+        match await self._heard(token, limits.LINKS, path, ask, meaning=error_of_refresh):
+            case {"refreshed_urls": [*pairs]}:
+                return dict(link for pair in pairs if (link := _fresh_link(pair)))
+            case _:
+                raise UpstreamUnavailable(NAME, "fresh links came in an unknown shape")
 
     async def open_channel(self, token: str, channel: str) -> None:
         """Return if the channel's messages can be read, and it is no archived thread.
@@ -199,7 +209,7 @@ class Rest:
         self._clock.hear(response.headers.get("date"), sent_s=sent_s)
         meaning = error_of_press if payload.get("type") == MESSAGE_COMPONENT else error_of
         error = None if response.is_success else meaning(response)
-        await self._pacing.hear(token, limits.INTERACTIONS, limits.heard_from(response, error))
+        await self._pacing.hear(token, limits.INTERACTIONS, limits.heard_from(limits.INTERACTIONS, response, error))
         if error is None:
             return
         if isinstance(error, UpstreamUnavailable):
@@ -227,15 +237,21 @@ class Rest:
         return await self._heard(token, route, path, read)
 
     async def _heard(
-        self, token: str, route: Route, path: str, ask: Callable[[], Coroutine[Any, Any, httpx.Response]]
+        self,
+        token: str,
+        route: Route,
+        path: str,
+        ask: Callable[[], Coroutine[Any, Any, httpx.Response]],
+        *,
+        meaning: Callable[[httpx.Response], UpstreamError] = error_of,
     ) -> Any:
         """Ask in turn, and return what the answer holds; raises what it means where it is no success."""
         await self._pacing.turn(token, route)
         sent_s = time.monotonic()
         response = await ask()
         self._clock.hear(response.headers.get("date"), sent_s=sent_s)
-        error = None if response.is_success else error_of(response)
-        await self._pacing.hear(token, route, limits.heard_from(response, error))
+        error = None if response.is_success else meaning(response)
+        await self._pacing.hear(token, route, limits.heard_from(route, response, error))
         if response.status_code == httpx.codes.ACCEPTED:
             raise still_prepared(response)
         if error is not None:
@@ -244,6 +260,14 @@ class Rest:
             return from_json(response.content)
         except ValueError as error:
             raise UpstreamUnavailable(NAME, f"an answer that is no JSON ({path})") from error
+
+
+def _fresh_link(pair: Any) -> tuple[str, str] | None:
+    match pair:
+        case {"original": str(old), "refreshed": str(new)}:
+            return old, new
+        case _:
+            return None
 
 
 def _login(token: str) -> dict[str, str]:

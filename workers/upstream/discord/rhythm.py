@@ -80,7 +80,7 @@ def next_look_beside_events_s(*, last_s: float, jobs: Iterable[Awaited], bounds:
 
 
 def pause_after_s(error: UpstreamError, troubles: int, bounds: Bounds) -> float:
-    """Say for how long nobody reads a channel that could not be read ``troubles`` times in a row."""
+    """Say for how long who met the error does not read the channel, which failed ``troubles`` times in a row."""
     match error:
         case RateLimited():
             return error.retry_after_s
@@ -92,6 +92,12 @@ def pause_after_s(error: UpstreamError, troubles: int, bounds: Bounds) -> float:
             return max(_REFUSED_PAUSE_S, bounds.max_s)
         case _:
             return min(bounds.max_s, _TROUBLE_PAUSE_S * 2.0 ** min(troubles - 1, 10))
+
+
+def pause_of_others_s(error: UpstreamError, pause_s: float) -> float:
+    """Say for how long nobody else reads it either: an address that is closed is only that of who met the error."""
+    is_address = isinstance(error, CallHeld | UpstreamBlocked) and error.is_address
+    return min(pause_s, _TROUBLE_PAUSE_S) if is_address else pause_s
 
 
 def _untold_s(last_s: float, job: Awaited, bounds: Bounds) -> float:

@@ -160,18 +160,27 @@ class Sender:
             SubmitUnknown: it may run.
             UpstreamError: it certainly does not run.
         """
-        token, guild = self.token(permit.account), permit.account.server
+        token = self.token(permit.account)
         first, second = nonces
         if prepared.press is not None:
             await self._interact(token, permit, self._payload(permit, prepared.press.payload(), first), on_sent)
             return
-        start_by_s = permit.asked_s + START_BUDGET_S
-        commands = await _in_time(self._book.read(token, guild), start_by_s)
         try:
-            await self._interact(token, permit, self._command(permit, commands, job, prepared, first), on_sent)
+            await self._run(token, permit, job, prepared, nonce=first, on_sent=on_sent)
         except CommandOutdated:
-            commands = await _in_time(self._book.reread(token, guild, commands), start_by_s)
-            await self._interact(token, permit, self._command(permit, commands, job, prepared, second), on_sent)
+            await self._run(token, permit, job, prepared, nonce=second, on_sent=on_sent)
+
+    async def _run(
+        self, token: str, permit: Permit, job: Job, prepared: Prepared, *, nonce: str, on_sent: Callable[[], None]
+    ) -> None:
+        """Send the slash command once; an index that is outdated is not used again by anybody."""
+        guild = permit.account.server
+        commands = await _in_time(self._book.read(token, guild), permit.asked_s + START_BUDGET_S)
+        try:
+            await self._interact(token, permit, self._command(permit, commands, job, prepared, nonce), on_sent)
+        except CommandOutdated:
+            self._book.forget(guild, commands)
+            raise
 
     async def _interact(self, token: str, permit: Permit, payload: dict[str, Any], on_sent: Callable[[], None]) -> None:
         start_by_s, end_by_s = permit.asked_s + START_BUDGET_S, permit.asked_s + END_BUDGET_S

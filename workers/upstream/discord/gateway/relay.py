@@ -13,7 +13,8 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from typing import Any, Never
 
 from dispatcher.checks import Checks
@@ -32,7 +33,7 @@ from workers.upstream.discord.gateway.events import (
 )
 from workers.upstream.discord.gateway.seat import Seat
 from workers.upstream.discord.gateway.session import Session
-from workers.upstream.discord.messages import answered_in
+from workers.upstream.discord.messages import answered_in, is_bots
 from workers.upstream.discord.sources import Login
 
 log = get_logger(__name__)
@@ -117,11 +118,7 @@ class Relay:
         """Stop the accounts that have the token; the script leaves alone one that has got another since."""
         for login in tuple(self._logins.values()):
             call = self._checks.reject(
-                pool=login.pool,
-                channel=login.channel,
-                secret_version=login.secret_version,
-                reason=refusal.reason,
-                revive="operator" if refusal.needs_operator else "check",
+                refusal, pool=login.pool, channel=login.channel, secret_version=login.secret_version
             )
             state = await self._feed.store.insist(call)
             log.warning("account refused by the gateway", channel_id=login.channel, state=state, reason=refusal.reason)
@@ -143,15 +140,19 @@ class Relay:
     async def _tell(self) -> Never:
         while not self._events.empty():  # after a failure: they may be older by now than what lists have shown
             self._events.get_nowait()
+        self._fed.clear()
+        renewed_s = time.monotonic()
         while True:
             event: Event | None = None
-            try:
-                async with asyncio.timeout(FED_S / 3):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, renewed_s + FED_S / 3 - time.monotonic())):
                     event = await self._events.get()
-            except TimeoutError:
-                pass
             try:
-                await (self._renew() if event is None else self._pass_on(event))
+                if event is not None:
+                    await self._pass_on(event)
+                if time.monotonic() - renewed_s >= FED_S / 3:
+                    renewed_s = time.monotonic()
+                    await self._renew()
             except StoreUnavailable as error:
                 log.debug("event not told", reason=str(error))
 
@@ -169,6 +170,8 @@ class Relay:
                 await self._fates.tell(self._digest, interaction, nonce, fate, reason or 0)
             case MessageTold() if event.raw.get("flags", 0) & _EPHEMERAL:
                 await self._tell_unlisted(event)  # no list ever shows it, so it would count as deleted
+            case MessageTold() if event.raw.keys() >= _WHOLE and not is_bots(event.raw):
+                return
             case MessageTold() if event.raw.keys() >= _WHOLE:
                 spot = spot_of(self._token, event.channel)
                 if event.nonce is not None and (answered := answered_in(event.raw)) is not None:
@@ -178,18 +181,18 @@ class Relay:
             case MessageTold() | MessageGone():
                 await self._feed.want_list(spot_of(self._token, event.channel))
             case SessionUp(is_resumed=False):
-                await self._want_lists()
+                await self._want_lists(self._fed)
             case SessionDown():
-                await self._want_lists()
-                self._fed.clear()
+                fed, self._fed = self._fed, set()  # first: should the store be away, they run out by themselves
+                await self._want_lists(fed)
 
     async def _tell_unlisted(self, event: MessageTold) -> None:
         interaction = answered_in(event.raw)
         if interaction is not None and event.raw.keys() >= _WHOLE:
             await self._fates.tell_unlisted(self._digest, interaction, event.nonce, event.raw)
 
-    async def _want_lists(self) -> None:
-        for spot in tuple(self._fed):
+    async def _want_lists(self, spots: Iterable[Spot]) -> None:
+        for spot in tuple(spots):
             await self._feed.want_list(spot)
 
 

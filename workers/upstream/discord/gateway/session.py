@@ -41,6 +41,8 @@ _CLOSING_S = 2.0
 _MESSAGE_MAX_BYTES = 16 * 2**20
 _BLOCKED_PAUSE_S = 60.0
 """After a refusal of our address that names no time: each further one counts as an invalid request."""
+_RESUMES_MAX = 3
+"""After so many failures in a row where a session is to be resumed, it is resumed where new ones are opened."""
 _LASTED_S = 30.0
 """A session that was up for so long was no failure: the next pause is the first one again."""
 
@@ -63,7 +65,7 @@ class Session:
 
     Args:
         token: the user's.
-        find: says where the gateway is; asked before each Identify.
+        find: says where the gateway is; asked before each Identify, and where the address to resume at fails.
         check: turns an address that the server named into the one to connect to, or refuses it.
         take: called with every event, in the order of their arrival; must not block.
         pauses: between connections.
@@ -86,6 +88,7 @@ class Session:
         self._ready: Ready | None = None
         self._sequence: int | None = None
         self._troubles = 0
+        self._resumes_failed = 0
         self._up_since_s: float | None = None
         self._asked_s = 0.0
 
@@ -103,6 +106,8 @@ class Session:
                 self._troubles = 0 if lasted_s > _LASTED_S else self._troubles
                 self._up_since_s = None
                 self._take(SessionDown(reason))
+            elif self._ready is not None:
+                self._resumes_failed += 1
             pause_s = max(self._pauses.after(self._troubles), self._asked_s)
             self._troubles, self._asked_s = self._troubles + 1, 0.0
             log.info(
@@ -129,7 +134,7 @@ class Session:
         return "a reconnection was asked for"
 
     async def _connect(self) -> None:
-        ready = self._ready
+        ready = self._ready if self._resumes_failed < _RESUMES_MAX else None
         url = self._check(ready.resume_gateway_url if ready else await self._find())
         opened = connect(
             url,
@@ -204,6 +209,7 @@ class Session:
         if self._ready is None:
             raise Unusable("a session was resumed that we do not know")
         self._up_since_s = time.monotonic()
+        self._resumes_failed = 0
         log.info("gateway session is up", is_resumed=is_resumed)
         self._take(SessionUp(self._ready.session_id, is_resumed))
 
