@@ -8,10 +8,6 @@ COPY workers ./workers
 RUN python -m venv /opt/pixverse-dispatcher \
  && /opt/pixverse-dispatcher/bin/pip install --no-cache-dir --disable-pip-version-check .
 
-FROM build AS build-simulator
-RUN /opt/pixverse-dispatcher/bin/pip install --no-cache-dir --disable-pip-version-check --upgrade pip \
- && /opt/pixverse-dispatcher/bin/pip install --no-cache-dir --group simulator
-
 FROM python:3.12-slim AS base
 ENV PATH=/opt/pixverse-dispatcher/bin:/usr/local/bin:/usr/bin:/bin
 ENV PYTHONUNBUFFERED=1
@@ -23,7 +19,6 @@ USER 10001:10001
 
 # A program of the checkout, not of the wheel: it plays the upstream, and nothing that it judges may lean on it.
 FROM base AS simulator
-COPY --from=build-simulator /opt/pixverse-dispatcher /opt/pixverse-dispatcher
 COPY simulator /opt/simulator/simulator
 WORKDIR /opt/simulator
 EXPOSE 9080
