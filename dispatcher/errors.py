@@ -46,6 +46,9 @@ Each class builds its message from its fields; the message says what happened, w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 
 class DispatcherError(Exception):
     """Root of everything this library raises on purpose."""
@@ -55,12 +58,33 @@ class LeaseError(DispatcherError):
     """A slot could not be leased or kept."""
 
 
-class NoFreeSlot(LeaseError):
-    """Every account of the pool is full, or cannot take the job."""
+_NO_FREE_SLOT = {
+    "full": "No account of pool {pool} has a free slot; wait for a job to end or raise maxJobs.",
+    "throttled": "The upstream throttles the accounts of pool {pool}; try again later.",
+    "unusable": "No account of pool {pool} is active; `dispatcher account list` says why.",
+}
 
-    def __init__(self, pool: str) -> None:
+
+class NoFreeSlot(LeaseError):
+    """No account of the pool can take the job now; nothing waits.
+
+    ``why``: ``full``, with the ids of jobs that ``running`` lists (about 256 at most); ``throttled``, by the upstream,
+    until ``wait_ms`` from now where that is known; ``unusable``: no account is active.
+    """
+
+    def __init__(
+        self,
+        pool: str,
+        why: Literal["full", "throttled", "unusable"] = "full",
+        *,
+        running: Sequence[str] = (),
+        wait_ms: int | None = None,
+    ) -> None:
         self.pool = pool
-        super().__init__(f"No account of pool {pool} has a free slot; wait for a job to end or raise maxJobs.")
+        self.why = why
+        self.running = tuple(running)
+        self.wait_ms = wait_ms
+        super().__init__(_NO_FREE_SLOT[why].format(pool=pool))
 
 
 class LeaseLost(LeaseError):

@@ -6,7 +6,7 @@ Events are hints. The record is the truth, so a waiter reads it after subscribin
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,25 +21,27 @@ _BLOCK_MS = 1000
 _PAUSE_S = 0.5
 
 Wake = Callable[[str], None]
+STARTED = FINAL | {"started", "progress"}
+"""What follows ``created``: who waits for a submission's answer waits for one of these."""
 
 
 class EventReader:
-    """Reads the stream while anybody waits; ``wake(job_id)`` is called on its thread when a job becomes final."""
+    """Reads the stream while anybody waits; ``wake(job_id)`` is called on its thread."""
 
     def __init__(self, redis_url: str, namespace: str) -> None:
         self._url = redis_url
         self._stream = Keys(namespace).of("events")
         self._lock = threading.Lock()
-        self._wakes: dict[str, list[Wake]] = {}
+        self._wakes: dict[str, list[tuple[Wake, Collection[str]]]] = {}
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def watch(self, job_ids: Iterable[str], wake: Wake) -> Iterator[None]:
-        """Call ``wake`` with each of these ids when it becomes final, until the block is left."""
-        ids = list(job_ids)
+    def watch(self, job_ids: Iterable[str], wake: Wake, *, statuses: Collection[str] = FINAL) -> Iterator[None]:
+        """Call ``wake`` with each of these ids when it is changed to one of ``statuses``, until the block is left."""
+        ids, watcher = list(job_ids), (wake, statuses)
         with self._lock:
             for job_id in ids:
-                self._wakes.setdefault(job_id, []).append(wake)
+                self._wakes.setdefault(job_id, []).append(watcher)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._read, name=f"events of {self._stream}", daemon=True)
                 self._thread.start()
@@ -48,7 +50,7 @@ class EventReader:
         finally:
             with self._lock:
                 for job_id in ids:
-                    self._wakes[job_id].remove(wake)
+                    self._wakes[job_id].remove(watcher)
                     if not self._wakes[job_id]:
                         del self._wakes[job_id]
 
@@ -66,8 +68,7 @@ class EventReader:
                 for batch in entries:
                     for entry_id, fields in _flat(batch):
                         last = entry_id
-                        if fields["status"] in FINAL:
-                            self._wake(fields["job"])
+                        self._wake(fields["job"], fields["status"])
 
     def _finished(self) -> bool:
         with self._lock:
@@ -76,9 +77,9 @@ class EventReader:
             self._thread = None
             return True
 
-    def _wake(self, job_id: str) -> None:
+    def _wake(self, job_id: str, status: str) -> None:
         with self._lock:
-            wakes = list(self._wakes.get(job_id, ()))
+            wakes = [wake for wake, statuses in self._wakes.get(job_id, ()) if status in statuses]
         for wake in wakes:
             wake(job_id)
 

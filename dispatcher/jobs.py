@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from dispatcher.connection import Call, command
@@ -18,8 +19,9 @@ from dispatcher.errors import (
     StoreReplyError,
 )
 from dispatcher.keys import Keys, pool_of
-from dispatcher.models import Job, Parent, new_job_id, short_id
+from dispatcher.models import Job, Parent, new_job_id, short_id, wire_id
 from dispatcher.options import Options, check_request
+from dispatcher.plan import Plan
 from dispatcher.replies import entropy, hash_of, table
 from dispatcher.requests import Request, request_type
 from dispatcher.settings import Settings
@@ -55,7 +57,8 @@ class Jobs:
         check_request(request, upload_max_bytes=self.settings.upload_max_bytes)
         pool = pool_of(options.user, request.upstream)
         body = request.model_dump_json(exclude_none=True)
-        digest = hashlib.sha256(f"{request.kind}\n{options.channel or ''}\n{body}".encode()).hexdigest()
+        told = "\n".join(filter(None, (options.reply_url, options.reply_ref)))
+        digest = hashlib.sha256(f"{request.kind}\n{options.channel or ''}\n{body}{told}".encode()).hexdigest()
         settings = self.settings
         args: list[str | int | float] = [
             entropy(),
@@ -73,6 +76,7 @@ class Jobs:
             options.idempotency_key or "",
             digest,
             IDEMPOTENCY_TTL_MS,
+            math.ceil(options.held_s * 1000),
             *("kind", request.kind, "request", body),
         ]
         args += ["reply_url", options.reply_url] if options.reply_url else []
@@ -90,12 +94,43 @@ class Jobs:
                     raise AccountNotFound(options.channel or "")
                 case ["learning", wait_ms]:
                     raise LeasingClosed(int(wait_ms))
-                case ["full" | "throttled" | "unusable", *_]:
-                    raise NoFreeSlot(pool)
+                case ["full", [*running]]:
+                    raise NoFreeSlot(pool, running=running)
+                case ["throttled", wait_ms]:
+                    raise NoFreeSlot(pool, "throttled", wait_ms=int(wait_ms))
+                case ["unusable"]:
+                    raise NoFreeSlot(pool, "unusable")
                 case _:
                     raise StoreReplyError("submit", reply)
 
         return Call("submit", tuple(args), read)
+
+    def answer(self, job_id: str) -> Call[Job]:
+        """Read a job to answer its submission with it: from here on it waits like any other where it is refused.
+
+        Raises (when the reply is read):
+            NoFreeSlot: it was refused while the answer was held, and ended.
+            JobNotFound: its record is gone.
+        """
+
+        def read(reply: Any) -> Job:
+            match reply:
+                case ["ok", [*record]]:
+                    return _unless_refused(table(record))
+                case ["missing"]:
+                    raise JobNotFound(job_id)
+                case _:
+                    raise StoreReplyError("answer", reply)
+
+        return Call("answer", (short_id(job_id),), read)
+
+    def wire_ids(self, job_ids: Sequence[str]) -> Plan[list[str]]:
+        """The ids as HTTP shows them, in order; those whose record is gone are left out."""
+        found: list[str | None] = yield [
+            command("HMGET", self.keys.job(job_id), "id", "user", "wire_channel", "pool", read=_wire_id)
+            for job_id in job_ids
+        ]
+        return [wire for wire in found if wire is not None]
 
     def get(self, job_id: str, *, user: int | None = None) -> Call[Job]:
         """Read one job by either form of its id; of this user only, where one is given."""
@@ -201,6 +236,20 @@ class Jobs:
                     raise StoreReplyError("cancel", reply)
 
         return Call("cancel", args, read)
+
+
+def _unless_refused(record: dict[str, str]) -> Job:
+    if refused := record.get("refused"):
+        why, _, wait_ms = refused.partition(" ")
+        raise NoFreeSlot(
+            record["pool"], "unusable" if why == "unusable" else "throttled", wait_ms=int(wait_ms) if wait_ms else None
+        )
+    return Job.from_record(record)
+
+
+def _wire_id(reply: Any) -> str | None:
+    job_id, user, channel, pool = reply
+    return wire_id(job_id, int(user), channel or "0", pool.partition(":")[2]) if job_id else None
 
 
 def _warn(job_id: str, reason: str) -> None:

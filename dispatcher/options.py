@@ -44,6 +44,8 @@ class Options:
     reply_url: str | None = None
     reply_ref: str | None = None
     mode: Literal["wait", "refuse"] = "wait"
+    held_s: float = 0.0
+    """How long the caller's answer may be held: until then a job that is refused ends, see ``lua/_held.lua``."""
     retry_of: str | None = None
     """The ended job whose request this one repeats."""
 

@@ -114,6 +114,27 @@ def _secret(value: Any, field: str) -> SecretStr:
     return SecretStr(text)
 
 
+def read_max_jobs(value: Any) -> int | None:
+    """Read the ``maxJobs`` of a request, which may be absent.
+
+    Raises:
+        RequestInvalid: it is no whole number of 1 to 10, in the contract's words.
+    """
+    return None if _is_empty(value) else _max_jobs(value, SecretStr(""))
+
+
+def check_channel_id(value: Any) -> str:
+    """Return the id of a Discord channel.
+
+    Raises:
+        RequestInvalid: it has not the form of one, or came as a number, which JavaScript has rounded.
+    """
+    if not isinstance(value, str) or not is_channel_id(value):
+        shown = _shown(value, SecretStr(""))
+        raise RequestInvalid("channel", f"Required param channel ({shown}) is not valid Discord channel id")
+    return value
+
+
 def _max_jobs(value: Any, secret: SecretStr) -> int:
     number = _number(value)
     if number is not None and number > MAX_JOBS:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from obstore.exceptions import BaseError, NotFoundError
@@ -45,6 +46,17 @@ class Storage:
         with self._told(upload.object):
             content = upload.content
             store.put(upload.object, store.get(upload.object).bytes() if content is None else content)
+
+    def keep_file(self, upload: Upload, file: BinaryIO) -> None:
+        """Store an upload whose content is in a file, piece by piece.
+
+        Raises:
+            StorageUnavailable: it cannot be written.
+        """
+        self._make_folder()
+        store = self._opened()
+        with self._told(upload.object):
+            store.put(upload.object, file)
 
     async def check(self, upload: Upload) -> None:
         """Return if the upload is there, whole.

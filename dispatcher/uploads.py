@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo
 
@@ -55,10 +56,26 @@ def read_upload(value: Any, info: ValidationInfo) -> Any:
         raise RequestInvalid(field, f"Required param {field} is missing or empty")
     if len(content) > READ_MAX_BYTES:
         raise too_large(field, READ_MAX_BYTES)
+    return upload_of(BytesIO(content), field).model_copy(update={"content": content})
+
+
+def upload_of(file: BinaryIO, field: str) -> Upload:
+    """Know a file by its content, read piece by piece; it is at its beginning again afterwards.
+
+    Raises:
+        RequestInvalid: it is empty, or neither png nor jpeg.
+    """
+    file.seek(0)
+    head = file.read(max(len(signature) for signature, *_ in _SIGNATURES))
+    if not head:
+        raise RequestInvalid(field, f"Required param {field} is missing or empty")
     for signature, type_, ending in _SIGNATURES:
-        if content.startswith(signature):
-            name = f"{UPLOADS}/{hashlib.sha256(content).hexdigest()}.{ending}"
-            return Upload(size=len(content), type=type_, object=name, content=content)
+        if head.startswith(signature):
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # it asks for less than BinaryIO
+            size = file.tell()
+            file.seek(0)
+            return Upload(size=size, type=type_, object=f"{UPLOADS}/{digest}.{ending}")
     raise RequestInvalid(field, f"Param {field} is neither a png nor a jpeg file, which its first bytes would say")
 
 

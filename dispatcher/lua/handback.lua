@@ -10,10 +10,11 @@
 --       [12] cooling_first_ms  [13] cooling_max_ms  [14] suspicion_share_max
 --       [15] state as its owner knows it  [16] the upstream's id as its owner knows it, or ''
 -- Returns {'pending'} | {'failed'} (refused too often, or pinned to an account now deleted)
---       | {'ok', status} (the job was final; its slot is free now) | {'stale'} | {'rolled_back'}
+--       | {'ok', status} (the job was final; its slot is free now) | {'refused'}: its answer was held, and it ended
+--       | {'stale'} | {'rolled_back'}
 -- Safe to run twice: the second call finds another token, or none.
 -- Invariant: one job makes at most three accounts cool without being asked to; what refused it before may cool again.
--- needs: record handoff slots epoch owner refill cooling checks
+-- needs: record handoff slots epoch owner refill cooling checks refusal held
 
 local keep_s, job, reason = ARGV[3], ARGV[4], ARGV[6]
 local told = standing(job, ARGV[5], ARGV[15], ARGV[16], '')
@@ -71,4 +72,5 @@ else
   end
 end
 refill(pool, channel)
+if verdict[1] == 'pending' and end_unserved(job, keep_s) then return { 'refused' } end
 return verdict

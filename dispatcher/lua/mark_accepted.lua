@@ -24,6 +24,7 @@ end
 local following = state == 'D' and 'D' or 'A'
 if known == '' then
   redis.call('HSET', lease_key(job), 'state', following, 'remote', remote)
+  redis.call('HDEL', job_key(job), 'held_until_ms') -- accepted is answered
   if following == 'A' then redis.call('HINCRBY', job_key(job), 'attempts', 1) end
   redis.call('ZREM', submitting_key(pool, channel), job)
   if state == 'S' then answered(pool, channel) end

@@ -12,11 +12,12 @@
 --       [12] upstream_ms: now by the upstream's own clock, or ''; a look-up compares it with the upstream's instants
 -- Returns {'ok', submitted_ms, account as a flat list} | {'wait', ms} | {'pending', reason}
 --       | {'stale'} | {'rolled_back'}
--- `pending`: this delivery is over; the job waits again, or failed if it was pinned to an account now deleted.
+-- `pending`: this delivery is over; the job waits again, or failed if it was pinned to an account now deleted, or ended
+-- because its answer was held and no other account could take it.
 -- Safe to run twice: a job in S answers `ok` with its first instant, for half the window; what a look-up needs is the
 -- last caller's.
 -- A draining account finishes what it holds; at its daily cap an account rests until the next UTC day.
--- needs: record handoff slots epoch owner refill cooling
+-- needs: record handoff slots epoch owner refill cooling refusal held
 
 local DAY_MS = 86400000
 local job, token = ARGV[4], ARGV[5]
@@ -52,6 +53,7 @@ local function back(reason)
   release(pool, channel, job)
   to_pending(job, 'returned ' .. reason, ARGV[3])
   refill(pool, channel)
+  end_unserved(job, ARGV[3])
   return { 'pending', reason }
 end
 

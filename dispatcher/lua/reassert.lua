@@ -43,6 +43,7 @@ if not is_over then
   redis.call('ZADD', listed, given.created_ms, job)
   redis.call('ZADD', listed .. ':' .. given.status, given.created_ms, job)
   redis.call('HSET', job_key(job), unpack(given_fields))
+  redis.call('HDEL', job_key(job), 'held_until_ms') -- its owner cannot know whether it was answered
   redis.call('HSET', job_key(job), 'token', token, 'updated_ms', int(now),
     'history', appended(given.history or '', 'reasserted ' .. state .. ' ' .. token))
   if FINAL[given.status] then redis.call('EXPIRE', job_key(job), ARGV[3]) end

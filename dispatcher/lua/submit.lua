@@ -5,7 +5,8 @@
 --       [5] job  [6] pool  [7] user  [8] priority -100..100  [9] pin: channel or ''
 --       [10] limit: this request's own maxJobs or ''  [11] deadline_ms after now, or 0  [12] max_wait_ms, or 0
 --       [13] idempotency key or ''  [14] digest of the request  [15] idempotency_ttl_ms
---       [16…] further fields and values of the record
+--       [16] held_ms: how long its answer may be held; 0 if it is not, see _held
+--       [17…] further fields and values of the record
 -- Returns {'created', record as a flat list} | {'exists', record} | {'conflict', job of the key}
 --       | {'no_account'}: the pin is not a channel of this pool
 --       | {'learning', ms until it ends}: refuse, for nothing is granted meanwhile; or the key is unknown, and it may be
@@ -45,7 +46,11 @@ local record_fields = { 'id', job, 'pool', pool, 'user', user, 'priority', ARGV[
   'score', score, 'status', 'created', 'channel', pin, 'created_ms', int(now), 'updated_ms', int(now),
   'deadline_ms', int(expires), 'pending_deadline_ms', int(first_check),
   'token', 0, 'deliveries', 0, 'requeues', 0, 'attempts', 0, 'redeliveries', 0, 'history', int(now) .. ' accepted\n' }
-for index = 16, #ARGV do record_fields[#record_fields + 1] = ARGV[index] end
+if tonumber(ARGV[16]) > 0 then
+  record_fields[#record_fields + 1] = 'held_until_ms'
+  record_fields[#record_fields + 1] = int(now + tonumber(ARGV[16]))
+end
+for index = 17, #ARGV do record_fields[#record_fields + 1] = ARGV[index] end
 redis.call('HSET', job_key(job), unpack(record_fields))
 redis.call('ZADD', ns .. ':jobs:' .. user, int(now), job)
 redis.call('ZADD', ns .. ':jobs:' .. user .. ':created', int(now), job)

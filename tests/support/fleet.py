@@ -112,13 +112,14 @@ class Fleet:
         max_wait_ms: int = 0,
         key: str = "",
         digest: str = "digest",
+        held_ms: int = 0,
         seed: int | None = None,
     ) -> Any:
         """Accept a job."""
         return self.run(
             "submit",
             *(seed or self.seed(), self.times.ttl_ms, KEEP_S, mode, job, self.pool, self.user, priority, pin, limit),
-            *(deadline_ms, max_wait_ms, key, digest, 86_400_000, "kind", "create", "request", "{}"),
+            *(deadline_ms, max_wait_ms, key, digest, 86_400_000, held_ms, "kind", "create", "request", "{}"),
         )
 
     def dispatch(self, *, pool: str | None = None, seed: int | None = None) -> Any:
