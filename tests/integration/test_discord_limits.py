@@ -21,6 +21,7 @@ from dispatcher.connection import AsyncStore, Store
 from dispatcher.errors import AccountRejected, CallHeld, RateLimited, UpstreamBlocked, UpstreamError
 from dispatcher.explanation import Explainer
 from dispatcher.jobs import Jobs
+from dispatcher.loop import cancel_until_done
 from dispatcher.options import Options
 from dispatcher.plan import carry_out
 from dispatcher.requests import CreateSingle
@@ -580,8 +581,7 @@ async def test_what_an_answer_said_is_told_although_who_asked_is_cancelled(async
     heard = Heard(blocks="route", for_s=60, reason="said so")
     asking = asyncio.create_task(pacing.hear("a-token", ME, heard))
     await asyncio.sleep(0)
-    asking.cancel()
-    await asyncio.gather(asking, return_exceptions=True)
+    await cancel_until_done(asking)
 
     await until_held(pacing)
     await pacing.close()

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from dispatcher.errors import LeaseLost
+from dispatcher.loop import cancel_until_done
 from simulator.process import running
 from tests.support.discord_world import World, assert_completed_with_own_file
 from tests.support.ledger import MemoryLedger, account_of, now_ms, play
@@ -53,8 +54,7 @@ async def killed_when(world: World, ledger: MemoryLedger, condition: Callable[[]
     discord = world.discord()
     delivery = asyncio.create_task(play(discord, ledger))
     await until(condition)
-    delivery.cancel()
-    await asyncio.gather(delivery, return_exceptions=True)
+    await cancel_until_done(delivery)
     await discord.close()
     return ledger.redelivered()
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dispatcher.connection import AsyncStore
+from dispatcher.loop import cancel_until_done
 from dispatcher.models import Parent
 from dispatcher.requests import Button
 from simulator.accounts import user_id_of
@@ -126,8 +127,7 @@ async def test_successors_find_equal_submissions_by_their_nonces(world: World) -
     for ledger in ledgers:
         delivery = asyncio.create_task(play(deaf, ledger))
         await until(lambda: ledger.events == ["S", "U"])  # noqa: B023 (called before the next one's turn)
-        delivery.cancel()
-        await asyncio.gather(delivery, return_exceptions=True)
+        await cancel_until_done(delivery)
 
     successors = [ledger.redelivered() for ledger in reversed(ledgers)]
     outcomes = await asyncio.gather(*(played(world, successor) for successor in successors))
@@ -144,8 +144,7 @@ async def test_a_successor_waits_for_the_answer_whatever_an_earlier_attempt_was_
     worker, ledger = world.discord(**CALM), world.ledger("seconds=3 ack=2")
     delivery = asyncio.create_task(play(worker, ledger))
     await until(lambda: ledger.lease.state == "A")
-    delivery.cancel()
-    await asyncio.gather(delivery, return_exceptions=True)
+    await cancel_until_done(delivery)
     successor = ledger.redelivered()
     successor.job = successor.job.model_copy(update={"messageId": earlier})
 

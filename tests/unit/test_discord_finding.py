@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Callable
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dispatcher.loop import cancel_until_done
 from tests.support.discord_chase import NONCES, REMOTE, SENT_MS, Chase, answer
 from tests.support.discord_messages import ME, born_at, caption, message_of
 from workers.upstream import Ended, Refused
@@ -35,8 +35,7 @@ async def make() -> AsyncIterator[Make]:
     yield make
     for chase in made:
         if chase.task:
-            chase.task.cancel()
-            await asyncio.gather(chase.task, return_exceptions=True)
+            await cancel_until_done(chase.task)
 
 
 def pressed_answer(interaction: int) -> ChannelMessage:

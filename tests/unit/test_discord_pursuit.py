@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from dispatcher.errors import AccountRejected
+from dispatcher.loop import cancel_until_done
 from tests.support.discord_chase import REMOTE, SENT_MS, Chase, answer
 from tests.support.discord_messages import born_at, caption, message_of
 from workers.upstream import Ended, Refused
@@ -18,8 +19,7 @@ async def chases() -> AsyncIterator[list[Chase]]:
     yield started
     for chase in started:
         if chase.task:
-            chase.task.cancel()
-            await asyncio.gather(chase.task, return_exceptions=True)
+            await cancel_until_done(chase.task)
 
 
 @pytest.fixture
