@@ -31,7 +31,7 @@ class ProfileToPost(BaseModel):
         str | None,
         Field(
             max_length=REPLY_CHARACTERS,
-            pattern=r"^(https?://[A-Za-z0-9].*)?$",
+            pattern=r"^(https?://[A-Za-z0-9.-]+(:[1-9][0-9]{0,3})?([/?#][!-~]*)?)?$",
             description="Where the ends of jobs are reported that name no `replyUrl` of their own",
             examples=["https://example.com/hook"],
         ),
@@ -67,7 +67,7 @@ async def read_profile(backend: TheBackend, user: TheUser) -> ProfileShown:
 )
 async def put_profile(request: Request, backend: TheBackend, user: TheUser) -> ProfileShown:
     """Keep what is said and show all of it. What is absent or null stays as it is; empty text takes it back."""
-    said = _said(await read_json_object(request))
+    said = _said(await read_json_object(request, must_be_one=True))
     await backend.do(backend.profiles.put(user, said))
     return await _shown(backend, user)
 

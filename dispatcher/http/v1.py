@@ -20,20 +20,21 @@ from dispatcher.models import Account
 from dispatcher.registration import is_channel_id, read_registration
 from dispatcher.requests import MAX_JOBS
 
+SERVER, CHANNEL = "1180000000000000000", "1197013797467074673"
+"""Examples."""
+MaxJobs = Annotated[int, Field(ge=1, le=MAX_JOBS)] | Annotated[str, Field(pattern=r"^([1-9]|10)(\.0*)?$")]
+"""As a number or as text; `read_registration` takes more spellings."""
+
 
 class AccountToPost(BaseModel):
     """What registers an account."""
 
     discord: str = Field(
-        pattern=r"^[\x21-\x7e]+$", description="The Discord token", examples=["MTE5NzAx.GxYz12.s3cr3t"]
+        description="The Discord token", pattern=r"^[\x21-\x7e]+$", examples=["MTE5NzAx.GxYz12.s3cr3t"]
     )
-    server: str = Field(
-        pattern=r"\S", description="The id of the server that holds the channel", examples=["1180000000000000000"]
-    )
-    channel: str = Field(
-        pattern="^[0-9]{17,20}$", description="The same id as in the path", examples=["1197013797467074673"]
-    )
-    maxJobs: int = Field(ge=1, le=MAX_JOBS, description="How many jobs may run on the account at once", examples=[3])  # noqa: N815
+    server: str = Field(description="Id of the server that holds the channel", pattern=r"\S", examples=[SERVER])
+    channel: str = Field(description="The same id as in the path", pattern="^[0-9]{17,20}$", examples=[CHANNEL])
+    maxJobs: MaxJobs = Field(description="How many jobs may run on it at once, 1 to 10", examples=[3])  # noqa: N815
 
 
 class AccountShown(BaseModel):

@@ -69,6 +69,13 @@ async def test_what_cannot_be_kept_is_refused_and_nothing_is_stored(
     assert (await api.get(PATH)).json()["name"] == ""
 
 
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b'"text"', b"5"])
+async def test_a_body_that_is_no_object_is_refused(api: httpx.AsyncClient, content: bytes) -> None:
+    answer = await api.post(PATH, content=content, headers={"Content-Type": "application/json"})
+
+    assert (answer.status_code, answer.json()) == (400, {"error": "Request body is not a JSON object", "code": 400})
+
+
 async def test_the_longest_address_is_kept(api: httpx.AsyncClient) -> None:
     longest = f"https://h/{'a' * 1014}"
 
