@@ -8,13 +8,14 @@ CLOSING := build/closing.jsonl
 PYTEST := $(BIN)/python -m pytest -q -p tests.support.tiers -p tests.support.strict --closing $(CLOSING)
 BENCHES := $(subst _,-,$(patsubst bench/%.py,bench-%,$(shell grep -l "^if __name__ ==" bench/*.py)))
 
-.PHONY: help venv format lint types layers fast check test demo chaos mutants mutmut fuzz $(BENCHES) clean
+.PHONY: help venv format lint types layers fast check test demo schema chaos mutants mutmut fuzz $(BENCHES) clean
 
 help:
 	@echo "make demo     30 jobs over 3 accounts, every part a real process, the upstream a simulator"
 	@echo "make check    before each commit: format, lint, types, layers, unit and script tests"
 	@echo "make test     check, and everything else"
 	@echo "make format   let ruff format and fix"
+	@echo "make schema   10,000 calls made from the OpenAPI document, every answer held against it; ARGS= are the program's"
 	@echo "make chaos    everything dies while jobs run; SEED= JOBS= FAULTS=, ARGS= are the program's (half an hour)"
 	@echo "make mutants  break a rule on purpose, see a test fail"
 	@echo "make mutmut   the same in Python, a sample of what mutmut finds; ARGS= are the program's"
@@ -61,6 +62,9 @@ test: check
 demo: venv
 	$(BIN)/python -m demo
 
+schema: venv
+	$(BIN)/python -m tests.schema $(ARGS)
+
 chaos: venv
 	$(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) $(if $(FAULTS),--faults $(FAULTS)) $(ARGS)
 
@@ -78,5 +82,5 @@ $(BENCHES): bench-%: venv
 	$(BIN)/python -m bench.$(subst -,_,$*) $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist demo-out chaos-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist demo-out chaos-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -47,18 +47,20 @@ class ApiToken(BaseModel):
     created: AwareDatetime
 
 
+class ApiUser(BaseModel):
+    """A user as it was registered, with its first token."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    created: AwareDatetime
+
+
 class _StoredToken(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     user: int
     digest: str
-    created: AwareDatetime
-
-
-class _StoredUser(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    name: str
     created: AwareDatetime
 
 
@@ -116,7 +118,7 @@ class Access:
             command("HGET", self._tokens, given.id, read=_token),
         ]
         created = old_token.created if old_token else now
-        user = _StoredUser(
+        user = ApiUser(
             name=(old_user.name if old_user else "") if name is None else name,
             created=old_user.created if old_user else now,
         )
@@ -133,7 +135,7 @@ class Access:
             command("HGETALL", self._users, read=hash_of),
             command("HGETALL", self._tokens, read=hash_of),
         ]
-        names = {number: _StoredUser.model_validate_json(user).name for number, user in users.items()}
+        names = {number: ApiUser.model_validate_json(user).name for number, user in users.items()}
         shown = []
         for token_id, text in tokens.items():
             token = _StoredToken.model_validate_json(text)
@@ -144,6 +146,21 @@ class Access:
     def revoke(self, token_id: str) -> Call[bool]:
         """Remove a token by its id, from the next request on. False: there is none of that id."""
         return command("HDEL", self._tokens, token_id, read=bool)
+
+    def user(self, user: int) -> Call[ApiUser]:
+        """Read a user.
+
+        Raises:
+            Unauthorized: when the reply is read, if there is none of that number.
+        """
+
+        def read(reply: Any) -> ApiUser:
+            stored = _user(reply)
+            if stored is None:
+                raise Unauthorized
+            return stored
+
+        return command("HGET", self._users, user, read=read)
 
     def authenticate(self, authorization: str | None) -> Call[int]:
         """Read the user number behind an ``Authorization: Bearer …`` header.
@@ -171,8 +188,8 @@ def _moment(reply: Any) -> datetime:
     return datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
 
 
-def _user(reply: Any) -> _StoredUser | None:
-    return _StoredUser.model_validate_json(reply) if reply else None
+def _user(reply: Any) -> ApiUser | None:
+    return ApiUser.model_validate_json(reply) if reply else None
 
 
 def _token(reply: Any) -> _StoredToken | None:

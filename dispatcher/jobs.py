@@ -1,10 +1,10 @@
-"""Jobs in Redis: accept, read, list, cancel. Each method describes one round trip (see ``connection.py``)."""
+"""Jobs in Redis: accept, read, list, cancel. A method describes one round trip (see ``connection.py``), or a plan."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dispatcher.connection import Call, command
@@ -19,14 +19,17 @@ from dispatcher.errors import (
     StoreReplyError,
 )
 from dispatcher.keys import Keys, pool_of
-from dispatcher.models import Job, Parent, new_job_id, short_id, wire_id
+from dispatcher.models import FINAL, Job, Parent, new_job_id, short_id, wire_id
 from dispatcher.options import Options, check_request
-from dispatcher.plan import Plan
+from dispatcher.plan import Plan, pieces
 from dispatcher.replies import entropy, hash_of, table
 from dispatcher.requests import Request, request_type
 from dispatcher.settings import Settings
 
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
+READ_A_CALL = 256
+_SLOT_STATES = frozenset("RCSAU")
+"""States of a lease that holds a slot for a job which has not ended; see docs/job-lifecycle.md."""
 
 
 class Jobs:
@@ -124,14 +127,6 @@ class Jobs:
 
         return Call("answer", (short_id(job_id),), read)
 
-    def wire_ids(self, job_ids: Sequence[str]) -> Plan[list[str]]:
-        """The ids as HTTP shows them, in order; those whose record is gone are left out."""
-        found: list[str | None] = yield [
-            command("HMGET", self.keys.job(job_id), "id", "user", "wire_channel", "pool", read=_wire_id)
-            for job_id in job_ids
-        ]
-        return [wire for wire in found if wire is not None]
-
     def get(self, job_id: str, *, user: int | None = None) -> Call[Job]:
         """Read one job by either form of its id; of this user only, where one is given."""
 
@@ -210,6 +205,37 @@ class Jobs:
 
         return command("HGETALL", self.keys.job(job_id), read=read)
 
+    def executing(self, *, user: int) -> Plan[list[str]]:
+        """Read the wire ids of the user's jobs that hold a slot and have not ended, the oldest first.
+
+        Every lease is in ``expiry``, so there are never more to read than there are slots in use.
+        """
+        mine, leased = self._list(user, None), self.keys.of("expiry")
+        (ids,) = yield [command("ZINTER", 2, mine, leased, "WEIGHTS", 1, 0, read=list)]
+        held: list[str] = []
+        for piece in pieces(ids, READ_A_CALL):
+            states = yield [command("HGET", self.keys.lease(job_id), "state", read=str) for job_id in piece]
+            held += [job_id for job_id, state in zip(piece, states, strict=True) if state in _SLOT_STATES]
+        return [wire for wire, status in (yield from self._wire_ids_and_statuses(held)) if status not in FINAL]
+
+    def wire_ids(self, job_ids: Sequence[str]) -> Plan[list[str]]:
+        """Read the ids that HTTP shows for short ones; a job whose record has expired is left out."""
+        return [wire for wire, _ in (yield from self._wire_ids_and_statuses(job_ids))]
+
+    def _wire_ids_and_statuses(self, job_ids: Sequence[str]) -> Plan[list[tuple[str, str]]]:
+        def read(reply: Any) -> Iterator[tuple[str, str]]:
+            job_id, pool, channel, status = reply
+            if job_id and pool and status:
+                user, _, upstream = pool.partition(":")
+                yield wire_id(job_id, int(user), channel or "0", upstream), status
+
+        found: list[tuple[str, str]] = []
+        for piece in pieces(job_ids, READ_A_CALL):
+            fields = ("id", "pool", "wire_channel", "status")
+            records = yield [command("HMGET", self.keys.job(job_id), *fields, read=read) for job_id in piece]
+            found += [row for rows in records for row in rows]
+        return found
+
     def cancel(self, job_id: str, *, user: int | None = None) -> Call[Job]:
         """Cancel for the caller at once; a final job is returned unchanged.
 
@@ -245,11 +271,6 @@ def _unless_refused(record: dict[str, str]) -> Job:
             record["pool"], "unusable" if why == "unusable" else "throttled", wait_ms=int(wait_ms) if wait_ms else None
         )
     return Job.from_record(record)
-
-
-def _wire_id(reply: Any) -> str | None:
-    job_id, user, channel, pool = reply
-    return wire_id(job_id, int(user), channel or "0", pool.partition(":")[2]) if job_id else None
 
 
 def _warn(job_id: str, reason: str) -> None:

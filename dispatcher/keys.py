@@ -63,6 +63,7 @@ SCHEMA: tuple[KeyRule, ...] = (
     KeyRule("claimed:<pool>:<remote>", "string", "ttl", "which job an upstream's id belongs to"),
     KeyRule("idempotency:<user>:<key>", "string", "ttl", "idempotency key to job and request digest"),
     KeyRule("users", "hash", "kept", "user number to name and creation"),
+    KeyRule("profile:<user>", "hash", "kept", "what a user says of itself: name, reply_url"),
     KeyRule("tokens", "hash", "kept", "id of an API token to its digest, user and creation"),
     KeyRule("identity:<digest>", "string", "ttl", "which upstream user a secret logs in as"),
     KeyRule("blocked:<upstream>:<digest>", "string", "ttl", "no call with the secret: until ms, why"),

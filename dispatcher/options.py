@@ -57,7 +57,7 @@ class Options:
         _check_text("reply_url", self.reply_url, REPLY_CHARACTERS)
         _check_text("reply_ref", self.reply_ref, REPLY_CHARACTERS)
         _check_deadline(self.deadline_s)
-        if self.reply_url is not None and not _is_web_address(self.reply_url):
+        if self.reply_url is not None and not is_web_address(self.reply_url):
             raise RequestInvalid("reply_url", "reply_url is not a http:// or https:// URL")
         if self.mode not in ("wait", "refuse"):
             raise RequestInvalid("mode", "mode is neither wait nor refuse")
@@ -145,7 +145,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_web_address(url: str) -> bool:
+def is_web_address(url: str) -> bool:
+    """Say whether the text is an http(s) URL with a host."""
     if any(not character.isprintable() or character.isspace() for character in url):
         return False
     try:

@@ -25,7 +25,11 @@ SECRET_CHARACTERS = 16
 _CHANNEL_ID = re.compile(r"[0-9]{17,20}")
 _ACCOUNT_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
-_API_TOKEN = re.compile(r"user:[0-9]+-[\x21-\x7e]*")
+_API_TOKEN = re.compile(
+    r"(?P<job>job:[0-9]{17}[A-Z2-7]*-user:[0-9]+-channel:[A-Za-z0-9_-]{1,64}-bot:[a-z0-9_]+(?![\x21-\x7e]))"
+    r"|(?P<user>user:[0-9]+)-[\x21-\x7e]*"
+)
+"""A job's id on the wire names its user too; it is told apart only where it is whole."""
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 
 
@@ -176,7 +180,7 @@ def _shown(value: Any, secret: SecretStr) -> str:
 
 def without_api_tokens(text: str) -> str:
     """Mask whatever has the form of an API token, anyone's, whole or its start."""
-    return _API_TOKEN.sub(lambda found: f"{found[0].partition('-')[0]}-{MASKED}", text)
+    return _API_TOKEN.sub(lambda found: found["job"] or f"{found['user']}-{MASKED}", text)
 
 
 def _without(secret: SecretStr, text: str) -> str:

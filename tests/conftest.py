@@ -2,4 +2,10 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.support.api", "tests.support.cli", "tests.support.deliveries", "tests.support.store"]
+pytest_plugins = [
+    "tests.support.api",
+    "tests.support.certainty",
+    "tests.support.cli",
+    "tests.support.deliveries",
+    "tests.support.store",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -17,16 +18,19 @@ from dispatcher.access import Access
 from dispatcher.accounts import Accounts
 from dispatcher.connection import open_async_store
 from dispatcher.errors import DispatcherError, SettingsError
-from dispatcher.http import ops, v1
+from dispatcher.http import docs, jobs, ops, profile, v1
 from dispatcher.http.access_log import AccessLog
 from dispatcher.http.backend import Backend, Storing, store_plainly
+from dispatcher.http.document import without_defaults
 from dispatcher.http.errors import answer_for
 from dispatcher.http.gate import Gate
+from dispatcher.jobs import Jobs
 from dispatcher.learning import Learning
+from dispatcher.profiles import Profiles
 from dispatcher.secrets import SecretKeys, keys_for
 from dispatcher.settings import Settings
 
-ROUTERS: tuple[APIRouter, ...] = (v1.router, ops.router)
+ROUTERS: tuple[APIRouter, ...] = (v1.router, jobs.router, profile.router, ops.router, docs.router)
 
 
 def create_app(
@@ -50,19 +54,28 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = open_async_store(redis_url, settings.namespace)
-        app.state.backend = Backend(store, Accounts(settings, keys), Access(settings), Learning(settings), storing)
+        app.state.backend = Backend(
+            store=store,
+            accounts=Accounts(settings, keys),
+            access=Access(settings),
+            learning=Learning(settings),
+            jobs=Jobs(settings),
+            profiles=Profiles(settings),
+            storing=storing,
+        )
         try:
             yield
         finally:
             await store.close()
 
-    app = FastAPI(
+    app = _Api(
         title="pixverse-dispatcher",
         summary="PixVerse API v1, self-hosted",
-        # The interactive pages load their scripts from a CDN; /openapi.json is there for local tools.
+        # The interactive pages load their scripts from a CDN; /docs is a page of our own.
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
         lifespan=lifespan,
         middleware=[Middleware(AccessLog), Middleware(Gate)],
         exception_handlers={
@@ -74,6 +87,12 @@ def create_app(
     for router in ROUTERS:
         app.include_router(router)
     return app
+
+
+class _Api(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """Describe the routes with the statuses they declare, and no others."""
+        return without_defaults(super().openapi())
 
 
 async def _told(request: Request, error: Exception) -> Response:

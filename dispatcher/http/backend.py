@@ -15,8 +15,10 @@ from dispatcher.access import Access
 from dispatcher.accounts import Accounts
 from dispatcher.connection import AsyncStore, Call
 from dispatcher.errors import StoreUnavailable
+from dispatcher.jobs import Jobs
 from dispatcher.learning import Learning
 from dispatcher.plan import Plan, carry_out_async
+from dispatcher.profiles import Profiles
 from dispatcher.registration import Registration
 
 T = TypeVar("T")
@@ -44,6 +46,8 @@ class Backend:
     accounts: Accounts
     access: Access
     learning: Learning
+    jobs: Jobs
+    profiles: Profiles
     storing: Storing = store_plainly
     patience_s: float = STORE_PATIENCE_S
 

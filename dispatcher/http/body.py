@@ -17,22 +17,26 @@ ACCOUNT_BODY_BYTES = 64 * 1024
 """The largest account is a Discord token of some 100 characters and two ids."""
 
 
-async def read_json_object(request: Request, *, limit_bytes: int = ACCOUNT_BODY_BYTES) -> dict[str, Any]:
+async def read_json_object(
+    request: Request, *, limit_bytes: int = ACCOUNT_BODY_BYTES, must_be_one: bool = False
+) -> dict[str, Any]:
     """Read the body as a JSON object, numbers as :class:`NumberAsSent`.
 
-    An absent body, and JSON that is no object, has none of the fields: ``{}``.
+    An absent body, and JSON that is no object, has none of the fields: ``{}``; with ``must_be_one`` both are refused.
 
     Raises:
         HTTPException: 413 over ``limit_bytes``, 415 not UTF-8 JSON by its headers, 400 not UTF-8 or not JSON.
     """
     _check_type(request)
     text = await _read(request, limit_bytes)
-    if not text:
-        return {}
-    if "content-type" not in request.headers:
+    if text and "content-type" not in request.headers:
         raise HTTPException(415, "Content-Type is missing; send application/json")
-    value = _parse(text)
-    return value if isinstance(value, dict) else {}
+    value = _parse(text) if text else None
+    if isinstance(value, dict):
+        return value
+    if must_be_one:
+        raise HTTPException(400, "Request body is not a JSON object")
+    return {}
 
 
 def _check_type(request: Request) -> None:

@@ -1,4 +1,4 @@
-"""Before any route: who calls. Under ``/v1`` the answer to a stranger is 401, whether or not the path exists.
+"""Before any route: who calls. Under ``/v1`` and ``/v2`` a stranger is answered 401, whether or not the path exists.
 
 Source: interfaces, "HTTP"; contract §1.
 """
@@ -12,11 +12,11 @@ from dispatcher.errors import DispatcherError
 from dispatcher.http.backend import backend_of
 from dispatcher.http.errors import answer_for
 
-GUARDED = "/v1"
+GUARDED = ("/v1", "/v2")
 
 
 class Gate:
-    """Authenticates calls under ``/v1`` and takes the slash off the end of a path.
+    """Authenticates calls under ``GUARDED`` and takes the slash off the end of a path.
 
     Both forms of a path answer alike and neither redirects, because clients drop headers on the way.
     """
@@ -32,7 +32,7 @@ class Gate:
         path = scope["path"]
         bare = path[:-1] if path.endswith("/") and path != "/" else path
         scope["path"] = bare
-        if bare == GUARDED or bare.startswith(f"{GUARDED}/"):
+        if any(bare == root or bare.startswith(f"{root}/") for root in GUARDED):
             request = Request(scope)
             backend = backend_of(request)
             try:

@@ -20,7 +20,9 @@ from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailable
 from dispatcher.http.app import create_app
 from dispatcher.http.backend import Backend
 from dispatcher.http.errors import STATUSES
+from dispatcher.jobs import Jobs
 from dispatcher.learning import Learning
+from dispatcher.profiles import Profiles
 from dispatcher.settings import Settings
 from tests.support.api import ACCOUNTS, CHANNEL, account_body, discord_token, new_key_text
 from tests.support.ports import free_port
@@ -29,7 +31,20 @@ UNAUTHORIZED = {"error": "Unauthorized", "code": 401}
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1", "/v1/", ACCOUNTS, f"{ACCOUNTS}/", f"{ACCOUNTS}/1", "/v1/nowhere", "/v1//", "/v1/pixverse/jobs"]
+    "path",
+    [
+        "/v1",
+        "/v1/",
+        ACCOUNTS,
+        f"{ACCOUNTS}/",
+        f"{ACCOUNTS}/1",
+        "/v1/nowhere",
+        "/v1//",
+        "/v1/pixverse/jobs",
+        "/v2",
+        "/v2/",
+        "/v2/account",
+    ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PUT", "OPTIONS", "BREW"])
 async def test_a_stranger_is_unauthorized_whatever_the_path_and_method(
@@ -56,7 +71,7 @@ async def test_a_token_without_the_scheme_is_unauthorized(stranger: httpx.AsyncC
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1", "/v1/nowhere", "/v1/pixverse", f"{ACCOUNTS}/1/2", "/nowhere", "/", "//", "/docs"]
+    "path", ["/v1", "/v1/nowhere", "/v1/pixverse", f"{ACCOUNTS}/1/2", "/nowhere", "/", "//", "/docs/nowhere"]
 )
 async def test_an_unknown_path_is_not_found_in_the_contracts_shape(api: httpx.AsyncClient, path: str) -> None:
     answer = await api.get(path)
@@ -146,7 +161,13 @@ async def test_a_store_that_is_silent_counts_as_away(settings: Settings, account
     with socket.create_server(("127.0.0.1", 0)) as silent:
         store = open_async_store(f"redis://127.0.0.1:{silent.getsockname()[1]}/0", settings.namespace)
         backend = Backend(
-            store=store, accounts=accounts, access=Access(settings), learning=Learning(settings), patience_s=0.05
+            store=store,
+            accounts=accounts,
+            access=Access(settings),
+            learning=Learning(settings),
+            jobs=Jobs(settings),
+            profiles=Profiles(settings),
+            patience_s=0.05,
         )
 
         with pytest.raises(StoreUnavailable, match="no answer in time"):
@@ -189,17 +210,25 @@ async def test_the_openapi_document_describes_the_routes(stranger: httpx.AsyncCl
     operations = {
         (method, path): operation for path, item in document["paths"].items() for method, operation in item.items()
     }
-    assert {key: set(operation["responses"]) - {"default"} for key, operation in operations.items()} == {
+    assert {key: set(operation["responses"]) for key, operation in operations.items()} == {
         ("get", ACCOUNTS): {"200", "401", "404", "503"},
         ("get", f"{ACCOUNTS}/{{channel}}"): {"200", "401", "404", "503"},
         ("post", f"{ACCOUNTS}/{{channel}}"): {"204", "400", "401", "413", "415", "503"},
         ("delete", f"{ACCOUNTS}/{{channel}}"): {"204", "401", "404", "503"},
+        ("get", "/v1/pixverse/jobs"): {"200", "400", "401", "404", "503"},
+        ("get", "/v1/pixverse/jobs/cancel"): {"200", "400", "401", "404", "503"},
+        ("get", "/v1/account"): {"200", "401", "503"},
+        ("get", "/v2/account"): {"200", "401", "503"},
+        ("post", "/v2/account"): {"200", "400", "401", "413", "415", "503"},
         ("get", "/livez"): {"200"},
         ("get", "/readyz"): {"200", "503"},
     }
     schema = operations["post", f"{ACCOUNTS}/{{channel}}"]["requestBody"]["content"]["application/json"]["schema"]
     assert schema["required"] == ["discord", "server", "channel", "maxJobs"]
-    assert all(bool(operation.get("security")) == path.startswith("/v1") for (_, path), operation in operations.items())
+    assert all(
+        bool(operation.get("security")) == path.startswith(("/v1", "/v2"))
+        for (_, path), operation in operations.items()
+    )
     assert "HTTPValidationError" not in json.dumps(document)
 
 

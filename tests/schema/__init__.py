@@ -1,0 +1,1 @@
+"""The OpenAPI document held against the running service by schemathesis: `make schema`."""
