@@ -94,7 +94,7 @@ class Caller(Loop):
         try:
             await self._call(due)
         except CallbackRefused as refused:
-            await self._give_up(due, refused.reason)
+            await self._give_up(due, f"refused: {refused.reason}")
         except CallbackUnanswered as unanswered:
             await self._fail(due, unanswered.reason)
         except JobNotFound:

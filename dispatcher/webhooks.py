@@ -132,7 +132,7 @@ def _failures_told() -> Iterator[None]:
     try:
         yield
     except (BlockedAddressError, BlockedURLError) as error:
-        place = f"{error.address} is refused: " if isinstance(error, BlockedAddressError) else ""
+        place = f"{error.address}: " if isinstance(error, BlockedAddressError) else ""
         raise CallbackRefused(f"{place}{error.reason}") from error
     except (SSRFGuardError, httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
         raise CallbackRefused(f"{type(error).__name__}") from error
