@@ -20,8 +20,8 @@ from dispatcher.settings import Settings
 
 AGAIN_MS = 60_000
 """When a callback that was taken, and of which nobody says what became of it, is made again."""
-ASIDE_MS = 2000
-"""When those of a host that is being called often enough are looked at again."""
+ASIDE_MIN_MS, ASIDE_MAX_MS = 20, 2000
+"""When those of a host that is being called often enough are looked at again: a host that hangs costs no more looks."""
 HOST_CALLS_MAX = 4
 """Calls that one service makes to one host at once."""
 REASON_CHARACTERS = 200
@@ -49,6 +49,14 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
+class Busy:
+    """Calls that are being made to a host, and since when the first of them is."""
+
+    calls: int
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Owed:
     """A callback as the outbox lists it; ``at_ms`` is its next attempt, or when it was given up."""
 
@@ -70,16 +78,17 @@ class Outbox:
 
     # --- for whoever makes the calls ---------------------------------------------------------------------------
 
-    def take(self, count: int, *, under_way: Mapping[str, int]) -> Call[tuple[list[Due], bool]]:
+    def take(self, count: int, *, under_way: Mapping[str, Busy]) -> Call[tuple[list[Due], bool]]:
         """Take due callbacks, ``count`` at most; also returns whether more may be due.
 
         Each is made again in a minute unless it is reported on before.
 
         Args:
             count: how many.
-            under_way: calls that the caller is making, by host: of one host it gets no more than four.
+            under_way: calls that the caller is making, by host: of one host it gets no more than four. What is due to
+                a host that has enough is looked at again after as long as its calls take.
         """
-        flat = [part for host, calls in under_way.items() for part in (host, calls)]
+        flat = [part for host, busy in under_way.items() for part in (host, busy.calls, _aside_ms(busy))]
 
         def read(reply: Any) -> tuple[list[Due], bool]:
             match reply:
@@ -88,7 +97,7 @@ class Outbox:
                 case _:
                     raise StoreReplyError("callback_take", reply)
 
-        return Call("callback_take", (count, AGAIN_MS, HOST_CALLS_MAX, ASIDE_MS, *flat), read)
+        return Call("callback_take", (count, AGAIN_MS, HOST_CALLS_MAX, ASIDE_MIN_MS, *flat), read)
 
     def done(self, due: Due) -> Call[bool]:
         """Take a callback out: it was heard. Returns whether it was still the one that waits."""
@@ -157,6 +166,10 @@ class Outbox:
     def forget(self, *, before_ms: int) -> Call[int]:
         """Forget the dead letters that were given up before an instant; returns how many."""
         return command("ZREMRANGEBYSCORE", self.keys.of("callbacks_dead"), "-inf", f"({before_ms}", read=int)
+
+
+def _aside_ms(busy: Busy) -> int:
+    return max(ASIDE_MIN_MS, min(ASIDE_MAX_MS, int(busy.for_s * 1000)))
 
 
 def _due(job_id: str, callback_id: str, attempts: str, tried_ms: str, host: str) -> Due:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections import Counter
 
-from dispatcher.callbacks import Due, Outbox
+from dispatcher.callbacks import Busy, Due, Outbox
 from dispatcher.connection import AsyncStore
 from dispatcher.errors import CallbackRefused, CallbackUnanswered, DispatcherError, JobNotFound, StoreUnavailable
 from dispatcher.jobs import Jobs
@@ -24,6 +25,8 @@ from dispatcher.webhooks import Webhooks
 from dispatcher.wire import job_body
 
 INTERVAL_S = 0.25
+BUSY_INTERVAL_S = 0.02
+"""While calls are under way: a host may be called again as soon as one of its calls has ended."""
 CALLS_MAX = 64
 """Calls under way at once."""
 PAUSE_FIRST_S = 5.0
@@ -61,24 +64,25 @@ class Caller(Loop):
         self._jobs = Jobs(settings)
         self._webhooks = Webhooks(settings)
         self._retries_5xx = settings.callback_retry_5xx
-        self._under_way: dict[asyncio.Task[None], str] = {}
+        self._under_way: dict[asyncio.Task[None], tuple[str, float]] = {}
+        """Host and beginning of each call, the first one first."""
         self._is_more = False
 
     def interval(self) -> float:
-        """250 ms, or 0 when more is due."""
-        return 0 if self._is_more else INTERVAL_S
+        """250 ms; 20 ms while calls are under way, 0 when more is due."""
+        if self._is_more:
+            return 0
+        return BUSY_INTERVAL_S if self._under_way else INTERVAL_S
 
     async def step(self) -> None:
         """Begin as many calls as there is room for; none is waited for, unless there is no room."""
         if len(self._under_way) >= CALLS_MAX:
             await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
-        under_way = Counter(self._under_way.values())
-        taken, self._is_more = await self._store.do(
-            self._outbox.take(CALLS_MAX - under_way.total(), under_way=under_way)
-        )
+        room = CALLS_MAX - len(self._under_way)
+        taken, self._is_more = await self._store.do(self._outbox.take(room, under_way=self._busy()))
         for due in taken:
             task = asyncio.create_task(self._make(due), name=f"callback {due.id}")
-            self._under_way[task] = due.host
+            self._under_way[task] = due.host, time.monotonic()
             task.add_done_callback(self._under_way.pop)
 
     async def stop(self) -> None:
@@ -88,6 +92,13 @@ class Caller(Loop):
             await asyncio.wait(self._under_way, timeout=STOP_S)
         await cancel_until_done(*self._under_way)
         self._webhooks.close()
+
+    def _busy(self) -> dict[str, Busy]:
+        calls = Counter(host for host, _ in self._under_way.values())
+        began_s: dict[str, float] = {}
+        for host, at_s in self._under_way.values():
+            began_s.setdefault(host, at_s)
+        return {host: Busy(count, time.monotonic() - began_s[host]) for host, count in calls.items()}
 
     async def _make(self, due: Due) -> None:
         """Make one call and report on it. While the store is away the report waits: else it would be made again."""

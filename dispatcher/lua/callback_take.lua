@@ -4,16 +4,19 @@
 -- KEYS  [1] namespace
 -- ARGV  [1] count: as many at most  [2] again_ms: when it is due again if nobody says what became of it
 --       [3] per_host  [4] aside_ms: when those of a host that has enough are looked at again
---       [5…] host, how many of its calls the caller has under way
+--       [5…] host, how many of its calls the caller has under way, aside_ms for this one
 -- Returns {'ok', 1 if more may be due, {job, id, attempts before, ms since the first of them, host}…}
 -- Safe to run twice: the second call takes others; what the first one took is due again in time.
 
-local LOOKED_AT = 256
+local LOOKED_AT = 64
 
 local outbox = ns .. ':callbacks'
-local count, again, per_host, aside = tonumber(ARGV[1]), now + tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local busy = {}
-for index = 5, #ARGV, 2 do busy[ARGV[index]] = tonumber(ARGV[index + 1]) end
+local count, again, per_host = tonumber(ARGV[1]), now + tonumber(ARGV[2]), tonumber(ARGV[3])
+local busy, aside_ms = {}, {}
+for index = 5, #ARGV, 3 do
+  busy[ARGV[index]] = tonumber(ARGV[index + 1])
+  aside_ms[ARGV[index]] = ARGV[index + 2]
+end
 
 -- scheme://[user[:password]@]host[:port][/…]
 local function host_of(url)
@@ -34,7 +37,7 @@ for _, job in ipairs(due) do
     local host = host_of(url)
     local under_way = busy[host] or 0
     if under_way >= per_host then
-      redis.call('ZADD', outbox, int(now + aside), job)
+      redis.call('ZADD', outbox, int(now + tonumber(aside_ms[host] or ARGV[4])), job)
     else
       busy[host] = under_way + 1
       redis.call('ZADD', outbox, int(again), job)

@@ -324,7 +324,7 @@ async def test_services_beside_each_other_tell_each_end_once(
     store: Store, async_store: AsyncStore, settings: Settings, hook: Hook
 ) -> None:
     async with calling(async_store, settings), calling(async_store, settings):
-        jobs = [ended(store, settings, hook.url, prompt=f"job {n}") for n in range(40)]
+        jobs = [ended(store, settings, hook.url, prompt=f"job {n}") for n in range(80)]
         await until(lambda: owed(store, settings) == (0, 0))
 
     assert sorted(hook.ids) == sorted(f"{job.id}-final" for job in jobs)

@@ -29,10 +29,10 @@ def under_way(fleet: Fleet, job: str, *, on: str = "progress", url: str = URL) -
 
 
 def take(
-    fleet: Fleet, count: int = 10, *, again_ms: int = 60_000, per_host: int = 4, aside_ms: int = 2000, **busy: int
+    fleet: Fleet, count: int = 10, *, again_ms: int = 60_000, per_host: int = 4, aside_ms: int = 20, **busy: int
 ) -> Any:
-    """Take what is due; ``busy`` are calls under way to HOST."""
-    flat = [part for calls in busy.values() for part in (HOST, calls)]
+    """Take what is due; ``busy`` are calls under way to HOST, which take long."""
+    flat = [part for calls in busy.values() for part in (HOST, calls, 2000)]
     return fleet.run("callback_take", count, again_ms, per_host, aside_ms, *flat)
 
 

@@ -46,6 +46,16 @@ def test_a_host_with_calls_enough_waits_aside_while_others_are_served(fleet: Fle
     assert all(1000 < waiting(fleet)[job] <= 2000 for job in ("j2", "j3"))
 
 
+def test_a_host_that_was_not_called_yet_is_looked_at_again_soon(fleet: Fleet) -> None:
+    for job in ("j1", "j2", "j3"):
+        ended(fleet, job)
+
+    take(fleet, per_host=2, aside_ms=500)
+
+    assert sorted(ms > 0 for ms in waiting(fleet).values()) == [True] * 3
+    assert min(waiting(fleet).values()) <= 500
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -91,7 +101,7 @@ def test_what_is_forgotten_leaves_the_outbox(fleet: Fleet, forgotten: str) -> No
 
 def test_a_full_look_says_that_there_may_be_more(fleet: Fleet) -> None:
     ended(fleet, "j1")
-    fleet.store.client.zadd(fleet.key("callbacks"), {f"gone-{n}": PAST_MS for n in range(256)})
+    fleet.store.client.zadd(fleet.key("callbacks"), {f"gone-{n}": PAST_MS for n in range(64)})
 
     assert take(fleet) == ["ok", 1]
     assert take(fleet)[2][0] == "j1"
