@@ -1,4 +1,7 @@
-"""Keeps what only grows from growing: RQ's registries, lists that name jobs whose records have expired, old uploads."""
+"""Keeps what only grows from growing: RQ's registries, lists that name jobs whose records have expired, old uploads.
+
+Callbacks that were given up are forgotten here, too, when they are as old as the record of a finished job may be.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from typing import Any, get_args
 import redis
 
 from dispatcher import rq_prefix
+from dispatcher.callbacks import Outbox
 from dispatcher.connection import AsyncStore, Call, command, failures_told
 from dispatcher.errors import StorageUnavailable
 from dispatcher.log import get_logger
@@ -40,6 +44,7 @@ class Cleaner(Loop):
         self._redis_url = str(settings.redis_url)
         self._namespace = settings.namespace
         self._keep_ms = int(settings.jobs_keep_days * 86_400_000)
+        self._outbox = Outbox(settings)
         self._storage = Storage(settings.storage)
         self._uploads_due_s = 0.0
 
@@ -48,11 +53,12 @@ class Cleaner(Loop):
         return INTERVAL_S
 
     async def step(self) -> None:
-        """Clean RQ's registries, then each user's lists; once an hour the storage."""
+        """Clean RQ's registries, then each user's lists and the dead letters; once an hour the storage."""
         await asyncio.to_thread(_clean_registries, self._redis_url, self._namespace)
         users = await self._users()
         for user in users:
             await self._trim(user)
+        await self._store.do(self._outbox.forget(before_ms=await self._oldest_kept_ms()))
         if time.monotonic() >= self._uploads_due_s:
             self._uploads_due_s = time.monotonic() + UPLOADS_INTERVAL_S
             await self._remove_uploads(users)

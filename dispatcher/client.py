@@ -80,9 +80,9 @@ class Client(Connected):
             priority: -100 to 100, larger first; first in first out within.
             channel: wait for this account alone.
             deadline_s: from accept to final, in seconds; at most 366 days.
-            reply_url: an http(s) URL, at most 1024 characters, kept with the job; posting the job there comes with
-                callbacks.
-            reply_ref: an opaque text of the caller's, at most 1024 characters, kept with the job.
+            reply_url: an http(s) URL, at most 1024 characters, to which the service posts the job when it ends; which
+                addresses it calls, the setting ``callback_allowed_networks`` says.
+            reply_ref: an opaque text of the caller's, at most 1024 characters, told with the job.
 
         Returns:
             The job, ``created``.

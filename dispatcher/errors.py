@@ -14,6 +14,7 @@ Each class builds its message from its fields; the message says what happened, w
     │   ├── DuplicateJob        the idempotency key was used with another request
     │   ├── RequestInvalid      a field of the request is not acceptable
     │   ├── WaitTimeout         the job goes on; only the waiting ended
+    │   ├── NoReplyUrl          the job's caller asked for no callback
     │   ├── LinksUnavailable    there are no fresh links to the job's files
     │   └── LinksTimeout        no worker brought fresh links in time
     ├── AccountError
@@ -33,8 +34,9 @@ Each class builds its message from its fields; the message says what happened, w
     ├── AccessError
     │   ├── Unauthorized
     │   ├── Forbidden
-    │   ├── CallbackRefused
+    │   ├── CallbackRefused     a callback's address is not one that we may call
     │   └── SecretError         a sealed secret cannot be opened with the configured keys
+    ├── CallbackUnanswered      no HTTP response came from where a job is called back
     ├── StoreUnavailable        Redis does not answer, or must not be used as it is configured
     ├── StorageUnavailable      files cannot be kept or read where ``storage_url`` says
     │   └── FileAbsent          a file is not in the storage: never put there, or removed
@@ -163,6 +165,14 @@ class WaitTimeout(JobError):
         self.job_id = job_id
         self.timeout_s = timeout_s
         super().__init__(f"Job {job_id} did not end within {timeout_s:g} s; it goes on, wait again or cancel it.")
+
+
+class NoReplyUrl(JobError):
+    """The job's caller asked for no callback."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__(f"Job {job_id} has no replyUrl: nobody is to be called back.")
 
 
 class LinksUnavailable(JobError):
@@ -322,11 +332,23 @@ class Forbidden(AccessError):
 
 
 class CallbackRefused(AccessError):
-    """The callback's address is not one we may call."""
+    """The callback's address is not one we may call; ``reason`` says why."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The callback's address may not be called: {reason}; see callback_allowed_networks.")
 
 
 class SecretError(AccessError):
     """A sealed secret cannot be opened with the configured keys."""
+
+
+class CallbackUnanswered(DispatcherError):
+    """No HTTP response came: whether the callback was heard is not known. ``reason`` says what came instead."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The callback got no HTTP response: {reason}.")
 
 
 class StoreUnavailable(DispatcherError):

@@ -83,6 +83,7 @@ class Jobs:
             *("kind", request.kind, "request", body),
         ]
         args += ["reply_url", options.reply_url] if options.reply_url else []
+        args += ["reply_on", "progress"] if options.reply_url and settings.callback_progress else []
         args += ["reply_ref", options.reply_ref] if options.reply_ref else []
         args += ["retry_of", options.retry_of] if options.retry_of else []
         args += ["parent", parent.model_dump_json()] if parent else []

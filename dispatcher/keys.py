@@ -52,6 +52,11 @@ SCHEMA: tuple[KeyRule, ...] = (
     KeyRule("checks", "zset", "kept", "disabled accounts by the ms of their next check"),
     KeyRule("check:<pool>:<channel>", "hash", "ttl", "the last check of an account: asked, verdict"),
     KeyRule("links:<job>", "hash", "ttl", "the last refresh of the links to a job's files: asked, verdict, links"),
+    KeyRule(
+        "callbacks", "zset", "kept", "the outbox: jobs whose reply_url is to be called, by the ms of the next attempt"
+    ),
+    KeyRule("callbacks_dead", "zset", "kept", "jobs whose callback was given up, by the ms at which it was"),
+    KeyRule("callback:<job>", "hash", "ttl", "the callback of a job that waits or was given up: id, attempts, error"),
     KeyRule("due", "zset", "kept", "cooling accounts by the ms at which they return"),
     KeyRule("fence", "string", "kept", "the last fencing token"),
     KeyRule("epoch", "string", "kept", "identity of the server that wrote last"),

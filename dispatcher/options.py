@@ -9,10 +9,10 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
-from urllib.parse import urlsplit
 
 from dispatcher.errors import RequestInvalid
 from dispatcher.models import Status
+from dispatcher.reply_url import check_reply_url
 from dispatcher.requests import DISCORD, REQUESTS, Request
 from dispatcher.uploads import too_large
 
@@ -23,7 +23,7 @@ DEADLINE_MAX_S = 366 * 86_400
 CHANNEL_CHARACTERS = 64
 KEY_CHARACTERS = 255
 REPLY_CHARACTERS = 1024
-"""Source: contract, "replyUrl" and "replyRef"."""
+"""Source: contract, "replyRef"."""
 LIST_MAX = 10_000
 """Jobs that one call lists at most."""
 
@@ -54,11 +54,10 @@ class Options:
         _check_integer("priority", self.priority, at_least=-PRIORITY_MAX, at_most=PRIORITY_MAX)
         _check_text("idempotency_key", self.idempotency_key, KEY_CHARACTERS)
         _check_text("channel", self.channel, CHANNEL_CHARACTERS)
-        _check_text("reply_url", self.reply_url, REPLY_CHARACTERS)
         _check_text("reply_ref", self.reply_ref, REPLY_CHARACTERS)
         _check_deadline(self.deadline_s)
-        if self.reply_url is not None and not is_web_address(self.reply_url):
-            raise RequestInvalid("reply_url", "reply_url is not a http:// or https:// URL")
+        if self.reply_url is not None:
+            check_reply_url(self.reply_url)
         if self.mode not in ("wait", "refuse"):
             raise RequestInvalid("mode", "mode is neither wait nor refuse")
 
@@ -143,17 +142,6 @@ def _check_text(name: str, value: Any, characters_max: int) -> None:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def is_web_address(url: str) -> bool:
-    """Say whether the text is an http(s) URL with a host."""
-    if any(not character.isprintable() or character.isspace() for character in url):
-        return False
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 def _shown(value: Any) -> str:

@@ -1,9 +1,9 @@
-"""The background service, `dispatcher run`: refills, reaps, checks accounts, cleans, audits.
+"""The background service, `dispatcher run`: refills, reaps, calls back, checks accounts, cleans, audits.
 
 One or more run, without a leader.
 
 It is the safety net. Slots are granted by whichever script frees them, with no service running; without one, only
-lost leases stay lost and old entries stay listed until one is back.
+lost leases stay lost, callbacks wait, and old entries stay listed until one is back.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import signal
 
 from dispatcher.auditor import Auditor
+from dispatcher.caller import Caller
 from dispatcher.cleaner import Cleaner
 from dispatcher.connection import open_async_store
 from dispatcher.learner import Learner
@@ -50,6 +51,7 @@ async def serve(settings: Settings) -> None:
         Cleaner(store, settings),
         Auditor(store, settings),
         Rechecker(store, settings),
+        Caller(store, settings),
     ]
     for loop in loops:
         loop.start()

@@ -6,9 +6,11 @@ setting with its default; a test keeps the two equal.
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import tomllib
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -30,6 +32,12 @@ KEEP_DAYS_MAX = 36_500
 Seconds = Annotated[float, Field(ge=0, le=SECONDS_MAX)]
 SomeSeconds = Annotated[float, Field(gt=0, le=SECONDS_MAX)]
 """Longer than none."""
+
+CALLBACK_TIMEOUT_MAX_S = 45
+"""Less than the minute after which a callback that nobody reports on is made again."""
+WEBHOOK_SECRET = "whsec_"  # noqa: S105 (a prefix, not a secret)
+WEBHOOK_SECRET_BYTES = range(24, 65)
+"""Source: the Standard Webhooks specification, "Signature scheme"."""
 
 NO_REDIS_URL = "is no redis://, rediss:// or unix:// URL; percent-encode the password"
 CONFIG_VARIABLE = "DISPATCHER_CONFIG"
@@ -123,6 +131,13 @@ class Settings(BaseSettings):
     suspicion_share_max: Annotated[float, Field(ge=0, le=1)] = 0.3
     jobs_keep_days: Annotated[float, Field(gt=0, le=KEEP_DAYS_MAX)] = 31
 
+    # Callbacks
+    callback_allowed_networks: list[str] = []
+    callback_secret: SecretStr | None = None
+    callback_progress: bool = False
+    callback_retry_5xx: bool = False
+    callback_timeout_s: Annotated[float, Field(gt=0, le=CALLBACK_TIMEOUT_MAX_S)] = 10
+
     @field_validator(
         "discord_prompt_pattern",
         "discord_progress_pattern",
@@ -158,6 +173,33 @@ class Settings(BaseSettings):
             ):
                 raise ValueError("is a list of host names, or of origins such as http://127.0.0.1:9080")
         return values
+
+    @field_validator("callback_allowed_networks")
+    @classmethod
+    def _are_networks(cls, values: list[str]) -> list[str]:
+        for value in values:
+            try:
+                ip_network(value)
+            except ValueError:
+                raise ValueError(
+                    'is a list of networks such as "10.1.0.0/16", without bits behind the prefix'
+                ) from None
+        return values
+
+    @field_validator("callback_secret")
+    @classmethod
+    def _signs(cls, value: SecretStr | None) -> SecretStr | None:
+        """Refuse what no listener's library could verify with."""
+        if value is None:
+            return None
+        prefix, _, key = value.get_secret_value().rpartition(WEBHOOK_SECRET)
+        try:
+            size = len(base64.b64decode(key, validate=True))
+        except ValueError:
+            size = 0
+        if prefix or not value.get_secret_value().startswith(WEBHOOK_SECRET) or size not in WEBHOOK_SECRET_BYTES:
+            raise ValueError("must be whsec_ and the base64 of 24 to 64 random bytes")
+        return value
 
     @field_validator("storage_url")
     @classmethod

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from dispatcher.audit import CONFIRM_S, MEANINGS, REPAIRABLE, Audit, Finding
+from dispatcher.callbacks import Outbox
 from dispatcher.cli.exits import NOT_COMPLETED
 from dispatcher.cli.place import AsJson, Place, placed
 from dispatcher.cli.screen import say, show_json, show_table
@@ -37,10 +38,15 @@ def doctor(
     with place.store() as (store, settings):
         audit = Audit(settings, repairs="all" if repair else "none")
         _examine(store, audit, is_quiet=as_json)
+        waiting, dead = carry_out(store, Outbox(settings).counts())
     if as_json:
-        show_json({"findings": [finding.as_json() for finding in audit.findings], "learning": audit.is_learning})
+        findings = [finding.as_json() for finding in audit.findings]
+        callbacks = {"waiting": waiting, "dead": dead}
+        show_json({"findings": findings, "learning": audit.is_learning, "callbacks": callbacks})
     else:
         _tell(audit)
+        if waiting or dead:
+            say(f"Callbacks: {waiting} wait, {dead} were given up (`dispatcher callback list --dead`).")
     if audit.findings:
         raise typer.Exit(NOT_COMPLETED)
 

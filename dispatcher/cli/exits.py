@@ -30,6 +30,7 @@ EXIT_CODES: tuple[tuple[type[errors.DispatcherError], int], ...] = (
     (errors.AccessError, REFUSED),
     (errors.LeaseError, REFUSED),
     (errors.UpstreamError, NOT_COMPLETED),
+    (errors.CallbackUnanswered, NOT_COMPLETED),
 )
 """The first row that fits decides; a test holds it against the whole tree."""
 

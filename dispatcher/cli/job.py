@@ -62,10 +62,8 @@ def submit(
     priority: Annotated[int, typer.Option(help="-100 to 100, larger first.")] = 0,
     deadline_s: Annotated[float | None, typer.Option(help="Seconds from now to its end.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="Repeating the command with it submits nothing.")] = None,
-    reply_url: Annotated[
-        str | None, typer.Option(help="URL kept with the job; posting it comes with callbacks.")
-    ] = None,
-    reply_ref: Annotated[str | None, typer.Option(help="A note kept with the job.")] = None,
+    reply_url: Annotated[str | None, typer.Option(help="URL to which the job is posted when it ends.")] = None,
+    reply_ref: Annotated[str | None, typer.Option(help="A note that is told with the job.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for its end; exit 1 unless it completed.")] = False,
     user: User = 1,
     as_json: AsJson = False,

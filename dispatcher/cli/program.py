@@ -10,7 +10,7 @@ from typing import Annotated, cast
 
 import typer
 
-from dispatcher.cli import account, doctor, job, roles, token, up
+from dispatcher.cli import account, callback, doctor, job, roles, token, up
 from dispatcher.cli.exits import BAD_INPUT, DONE, INTERRUPTED, NOT_COMPLETED, exit_code_of
 from dispatcher.errors import DispatcherError
 from dispatcher.log import configure_log
@@ -30,6 +30,7 @@ doctor.add_to(app)
 app.add_typer(token.app, name="token")
 app.add_typer(account.app, name="account")
 app.add_typer(job.app, name="job")
+app.add_typer(callback.app, name="callback")
 
 
 def _show_version(wanted: bool) -> None:

@@ -51,7 +51,7 @@ def api(place: Place, *, host: Host = DEFAULT_HOST, port: Port = DEFAULT_PORT, a
 
 @placed
 def run(place: Place) -> None:
-    """Run the background service: refill, reap, check accounts, clean. Several may run; none leads."""
+    """Run the background service: refill, reap, call back, check accounts, clean. Several may run; none leads."""
     settings = place.connected()
     name_role("run")
     run_service(settings)

@@ -16,8 +16,8 @@ from dispatcher.errors import RequestInvalid
 from dispatcher.http.backend import Backend, TheBackend, TheUser
 from dispatcher.http.body import read_json_object
 from dispatcher.http.document import guarded, json_body, refusals
-from dispatcher.options import REPLY_CHARACTERS, is_web_address
 from dispatcher.profiles import Profile
+from dispatcher.reply_url import CHARACTERS_MAX, check_reply_url
 from dispatcher.wire import instant
 
 NAME_CHARACTERS = 255
@@ -30,7 +30,7 @@ class ProfileToPost(BaseModel):
     replyUrl: Annotated[  # noqa: N815 (the contract's name)
         str | None,
         Field(
-            max_length=REPLY_CHARACTERS,
+            max_length=CHARACTERS_MAX,
             pattern=r"^(https?://[A-Za-z0-9.-]+(:[1-9][0-9]{0,3})?([/?#][!-~]*)?)?$",
             description="Where the ends of jobs are reported that name no `replyUrl` of their own",
             examples=["https://example.com/hook"],
@@ -94,7 +94,7 @@ def _said(given: dict[str, Any]) -> Profile:
     said = {}
     for name, field, characters_max in (
         ("name", "name", NAME_CHARACTERS),
-        ("replyUrl", "reply_url", REPLY_CHARACTERS),
+        ("replyUrl", "reply_url", CHARACTERS_MAX),
     ):
         value = given.get(name)
         if value is None:
@@ -104,6 +104,6 @@ def _said(given: dict[str, Any]) -> Profile:
         if len(value) > characters_max:
             raise RequestInvalid(name, f"{name} is too long")
         said[field] = value
-    if said.get("reply_url") and not is_web_address(said["reply_url"]):
-        raise RequestInvalid("replyUrl", "Param replyUrl is not a http:// or https:// URL")
+    if said.get("reply_url"):
+        check_reply_url(said["reply_url"])
     return Profile(**said)

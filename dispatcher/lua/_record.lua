@@ -12,11 +12,26 @@ local function appended(history, event)
   return text
 end
 
+local PROGRESS_LIFE_S = 3600
+
+-- A job's callbacks have ids: its final one the same for ever, so that whoever is told twice can tell.
+local function final_callback(job) return job .. '-final' end
+
+-- Have the job's reply_url called, now: in the place of a callback that still waits, or was given up.
+local function call_back(job, id, life_s)
+  local key = ns .. ':callback:' .. job
+  redis.call('DEL', key)
+  redis.call('HSET', key, 'id', id, 'attempts', 0)
+  redis.call('EXPIRE', key, life_s)
+  redis.call('ZADD', ns .. ':callbacks', int(now), job)
+  redis.call('ZREM', ns .. ':callbacks_dead', job)
+end
+
 -- Change the record: `changes` is a flat list of fields and values; `status` may be nil (unchanged), and so may `event`
 -- (not worth a line of history). A final status is never left: the change is dropped (fields, status and all).
 local function record(job, event, status, changes)
   local key = job_key(job)
-  local old, user, created, history = fields(key, 'status', 'user', 'created_ms', 'history')
+  local old, user, created, history, reply_on = fields(key, 'status', 'user', 'created_ms', 'history', 'reply_on')
   if old == '' or FINAL[old] then return false end
   local values = changes or {}
   if event then
@@ -33,10 +48,12 @@ local function record(job, event, status, changes)
   end
   redis.call('HSET', key, unpack(values))
   redis.call('XADD', ns .. ':events', 'MAXLEN', '~', EVENTS_KEPT, '*', 'job', job, 'status', status or old)
+  local is_news = status and not FINAL[status] and (status ~= old or status == 'progress')
+  if is_news and reply_on == 'progress' then call_back(job, job .. '-' .. int(now), PROGRESS_LIFE_S) end
   return true
 end
 
--- Make the job final, once; its record lives keep_s longer.
+-- Make the job final, once, and owe its caller the callback; its record lives keep_s longer.
 local function finish(job, event, status, keep_s, changes)
   local values = changes or {}
   values[#values + 1] = 'finished_ms'
@@ -44,6 +61,7 @@ local function finish(job, event, status, keep_s, changes)
   if not record(job, event, status, values) then return false end
   redis.call('EXPIRE', job_key(job), keep_s)
   redis.call('ZREM', ns .. ':deadlines', job)
+  if redis.call('HEXISTS', job_key(job), 'reply_url') == 1 then call_back(job, final_callback(job), keep_s) end
   return true
 end
 

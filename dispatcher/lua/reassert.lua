@@ -46,7 +46,10 @@ if not is_over then
   redis.call('HDEL', job_key(job), 'held_until_ms') -- its owner cannot know whether it was answered
   redis.call('HSET', job_key(job), 'token', token, 'updated_ms', int(now),
     'history', appended(given.history or '', 'reasserted ' .. state .. ' ' .. token))
-  if FINAL[given.status] then redis.call('EXPIRE', job_key(job), ARGV[3]) end
+  if FINAL[given.status] then
+    redis.call('EXPIRE', job_key(job), ARGV[3])
+    if given.reply_url then call_back(job, final_callback(job), ARGV[3]) end -- it was lost with the rest, or is told twice
+  end
   redis.call('XADD', ns .. ':events', 'MAXLEN', '~', EVENTS_KEPT, '*', 'job', job, 'status', given.status)
 end
 

@@ -39,6 +39,8 @@ EXPECTED = {
     "Unauthorized": 4,
     "Forbidden": 4,
     "CallbackRefused": 4,
+    "CallbackUnanswered": 1,
+    "NoReplyUrl": 4,
     "SecretError": 4,
     "InUse": 4,
     "StoreUnavailable": 5,

@@ -25,6 +25,7 @@ PATHS = sorted(commands(typer.main.get_command(app)))
 def test_the_commands_are_those_of_the_documentation() -> None:
     assert {" ".join(path) for path in PATHS} == {
         *("", "up", "api", "run", "work", "doctor"),
+        *("callback", "callback list", "callback replay"),
         *("token", "token add", "token list", "token revoke"),
         *("account", "account add", "account list", "account show", "account set"),
         *("account check", "account pause", "account drain", "account resume", "account remove"),
@@ -70,7 +71,7 @@ def test_help_tells_the_default(
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in PATHS if p and p not in {("token",), ("account",), ("job",)}], ids=" ".join
+    "path", [p for p in PATHS if p and p not in {("token",), ("account",), ("job",), ("callback",)}], ids=" ".join
 )
 def test_every_command_names_its_fleet_by_the_same_options(bare_cli: Cli, path: tuple[str, ...]) -> None:
     shown = bare_cli(*path, "--help").stdout

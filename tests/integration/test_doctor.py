@@ -69,7 +69,10 @@ def test_a_sound_store_is_told_and_ends_with_0(cli: Cli, fleet: Fleet) -> None:
     for state in ("A", "D", "P"):
         fleet.bring(f"j{state}", state)
 
-    assert (cli("doctor").code, cli("doctor", "--json").data) == (0, {"findings": [], "learning": False})
+    assert (cli("doctor").code, cli("doctor", "--json").data) == (
+        0,
+        {"findings": [], "learning": False, "callbacks": {"waiting": 0, "dead": 0}},
+    )
     assert cli("doctor").stdout == "All is well.\n"
 
 

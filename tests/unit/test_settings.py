@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import os
 import re
 import tomllib
@@ -84,6 +85,37 @@ def test_arguments_win_over_the_environment_that_over_the_file_that_over_the_def
 def test_where_files_go_is_held_against_what_could_work(name: str, value: Any) -> None:
     with pytest.raises(SettingsError, match=name):
         load_settings(**{name: value})
+
+
+WHSEC = "whsec_" + base64.b64encode(bytes(32)).decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("callback_allowed_networks", [value]) for value in ("10.0.0.1/8", "localhost", "10.0.0.0/40", "", "*")],
+        *[("callback_secret", value) for value in ("hunter2", "whsec_", "whsec_hunter2", WHSEC[6:], f"x{WHSEC}")],
+        *[("callback_secret", f"whsec_{base64.b64encode(bytes(size)).decode()}") for size in (23, 65)],
+        *[("callback_timeout_s", value) for value in (0, 46)],
+    ],
+)
+def test_what_callbacks_could_not_work_with_is_refused_by_name_and_without_the_value(name: str, value: Any) -> None:
+    with pytest.raises(SettingsError, match=name) as raised:
+        load_settings(**{name: value})
+
+    assert "hunter2" not in str(raised.value)
+
+
+def test_callback_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPATCHER_CALLBACK_ALLOWED_NETWORKS", '["127.0.0.1", "10.1.0.0/16", "fd00::/8"]')
+    monkeypatch.setenv("DISPATCHER_CALLBACK_SECRET", WHSEC)
+
+    settings = load_settings()
+
+    assert settings.callback_allowed_networks == ["127.0.0.1", "10.1.0.0/16", "fd00::/8"]
+    assert settings.callback_secret is not None
+    assert settings.callback_secret.get_secret_value() == WHSEC
+    assert WHSEC not in f"{settings!r}{settings.model_dump_json()}"
 
 
 def test_files_are_kept_in_the_state_directory_unless_another_place_is_named(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dispatcher.leases import Holding
+from tests.support.callbacks import URL, take
 from tests.support.fleet import Fleet
 from tests.support.rollback import Kept, end_learning, holding, keep, known, put_back, reassert
 from tests.support.snapshot import snapshot
@@ -225,6 +226,23 @@ def test_a_known_id_of_a_draining_job_is_told_again(fleet: Fleet) -> None:
     assert reassert(fleet, held) == ["ok", "D"]
     assert fleet.store.client.get(fleet.key("claimed", fleet.pool, "r1")) == "j1"
     assert fleet.submitting("c1") == []
+
+
+def test_the_end_of_a_draining_job_that_was_lost_with_its_callback_is_owed_again_under_the_same_id(
+    fleet: Fleet,
+) -> None:
+    fleet.put("c1")
+    fleet.bring("j1", "A")
+    fleet.store.client.hset(fleet.key("job", "j1"), "reply_url", URL)
+    before = keep(fleet.store)
+    fleet.cancel("j1")
+    held = holding(fleet, "j1")
+    put_back(fleet.store, before)
+
+    assert take(fleet) == ["ok", 0]
+    reassert(fleet, held)
+
+    assert [callback_id for _, callback_id, *_ in take(fleet)[2:]] == ["j1-final"]
 
 
 # --- who may not -----------------------------------------------------------------------------------------
