@@ -33,10 +33,10 @@ local function may_cool()
   return not is_counted or not first_three or string.find(first_three .. ' ', channel .. ' ', 1, true)
 end
 
--- What was refused with a secret that has been replaced since says nothing about the new one.
+-- What was refused with a secret that has been replaced since, or with the job's own, says nothing about the account's.
 local is_in_force = redis.call('HGET', account_key(pool, channel), 'secret_version') == version
 local is_guest = has_token(job)
-if ARGV[9] ~= '' and is_in_force and not is_guest then disable(pool, channel, reason, ARGV[9]) end
+if ARGV[9] ~= '' and is_in_force then disable(pool, channel, reason, ARGV[9]) end
 if state == 'S' and ARGV[10] ~= '1' then answered(job, pool, channel) end
 local asked_ms = tonumber(ARGV[8])
 local rule = { first_ms = tonumber(ARGV[12]), max_ms = tonumber(ARGV[13]), share = tonumber(ARGV[14]) }

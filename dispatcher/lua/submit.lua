@@ -67,9 +67,7 @@ if not leased and mode == 'refuse' then
   redis.call('ZREM', ns .. ':jobs:' .. user .. ':created', job)
   redis.call('ZREM', ns .. ':deadlines', job)
   redis.call('DEL', job_key(job))
-  local told = refusal(pool, pin, tonumber(ARGV[10]))
-  if pin ~= '' then refresh(pool, pin) end -- a visit that was begun for nothing ends
-  return told
+  return refusal(pool, pin, tonumber(ARGV[10]))
 end
 
 redis.call('SADD', ns .. ':pools', pool)

@@ -185,7 +185,7 @@ def test_a_refused_guest_is_told_who_runs_and_leaves_nothing(fleet: Fleet) -> No
     assert snapshot(fleet.store).settled() == before
 
 
-def test_a_refused_guest_begins_no_visit(fleet: Fleet) -> None:
+def test_a_guest_on_a_visited_channel_that_cools_is_told_for_how_long(fleet: Fleet) -> None:
     bring(fleet, "j1", "S")
     fleet.handback("j1", cool_ms=60_000)
     fleet.cancel("j1")
@@ -501,6 +501,7 @@ def test_the_removed_accounts_secret_goes_with_its_last_job(fleet: Fleet) -> Non
     fleet.bring("old", "A", channel="c1")
     invite(fleet, "j1")
     fleet.remove("c1")
+    invite(fleet, "j2")
     assert fleet.account("c1")["sealed"] == "k1:secret-c1"
 
     fleet.settle("old")
@@ -633,6 +634,24 @@ def test_an_owner_of_a_guest_that_was_cancelled_in_what_is_left_keeps_its_token(
     assert (fleet.record("j1")["own_sealed"], guests(fleet)) == ("k1:token", {"c1"})
     fleet.settle("j1", known="A")
     assert_no_trace(fleet)
+
+
+@pytest.mark.parametrize("state", ["C", "A"])
+def test_a_guest_that_is_told_again_takes_no_channel_from_who_registered_it_since(
+    fleet: Fleet, others: Fleet, state: str
+) -> None:
+    before = keep(fleet.store)
+    bring(fleet, "j1", state)
+    held = holding(fleet, "j1")
+    put_back(fleet.store, before)
+    others.put("c1")
+
+    assert reassert(fleet, held) == ["ok", state]
+
+    assert (fleet.hash("channels"), guests(fleet)) == ({"c1": others.pool}, set())
+    assert (fleet.used("c1"), others.account("c1")["state"]) == (["j1"], "active")
+    fleet.settle("j1", known=state)
+    assert "own_sealed" not in fleet.record("j1")
 
 
 def test_a_submission_repeated_changes_nothing(fleet: Fleet) -> None:
