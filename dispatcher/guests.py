@@ -39,14 +39,15 @@ class Guest:
             channel: where it takes the job; of a pressed button the other job's.
             server: the channel's.
             discord: the token.
-            max_jobs: 1 to 10, or a text of that; None is 10.
+            max_jobs: 1 to 10, or a text of that; None, or an empty text, is 10.
             secret_keys: seal the token.
 
         Raises:
             RequestInvalid: the first rule that fails, in the contract's words; no message shows the token.
         """
-        given = {"discord": discord, "server": server, "channel": channel}
-        read = read_registration({**given, "maxJobs": MAX_JOBS if max_jobs is None else max_jobs}, channel=channel)
+        most = MAX_JOBS if max_jobs in (None, "") else max_jobs
+        given = {"discord": discord, "server": server, "channel": channel, "maxJobs": most}
+        read = read_registration(given, channel=channel)
         version, pool = new_version(), pool_of(user, DISCORD)
         return cls(
             user=user,

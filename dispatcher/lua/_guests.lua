@@ -16,8 +16,10 @@ local function is_registered(pool, channel)
   return state ~= '' and state ~= 'deleted' and visit == ''
 end
 
--- A pinned job without a token of its own can only ever run on a registered account.
-local function may_wait(job, pool, pin) return pin == '' or has_token(job) or is_registered(pool, pin) end
+-- Can a job that has run come back to its line? Pinned, it needs an account there, or a visit and a token of its own.
+local function may_wait(job, pool, pin)
+  return pin == '' or is_registered(pool, pin) or (has_token(job) and is_visit(pool, pin))
+end
 
 -- Does what an upstream says to the job's token hold for the account? Not where that has another token.
 local function speaks_for_account(job, pool, channel)

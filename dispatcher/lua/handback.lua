@@ -34,7 +34,8 @@ local function may_cool()
 end
 
 -- What was refused with a secret that has been replaced since, or with the job's own, says nothing about the account's.
-local is_in_force = redis.call('HGET', account_key(pool, channel), 'secret_version') == version
+local is_in_force = is_registered(pool, channel)
+  and redis.call('HGET', account_key(pool, channel), 'secret_version') == version
 local is_guest = has_token(job)
 if ARGV[9] ~= '' and is_in_force then disable(pool, channel, reason, ARGV[9]) end
 if state == 'S' and ARGV[10] ~= '1' then answered(job, pool, channel) end

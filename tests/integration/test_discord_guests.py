@@ -271,6 +271,26 @@ async def test_whoever_takes_a_guest_over_follows_it_with_its_own_token(desk: De
     desk.assert_no_trace(job)
 
 
+@pytest.mark.parametrize("state", ["C", "A"])
+async def test_a_change_of_the_accounts_token_is_nothing_to_a_guest(desk: Desk, state: str) -> None:
+    desk.register(f"dead-token-{desk.channel}")
+    good = desk.know(f"good-token-{desk.channel}")
+    account = desk.store.keys.account(POOL, desk.channel)
+    if state == "C":  # as if it had just been submitted to
+        desk.store.client.hset(account, "last_submit_ms", 10**15)
+    job = desk.submit(good, "ack=0 seconds=1")
+    async with desk.worker():
+        await until(lambda: desk.state_of(job) == state)
+
+        desk.register(f"another-dead-token-{desk.channel}")
+        desk.store.client.hset(account, "last_submit_ms", 0)
+        [ended] = await desk.ended(job)
+
+    assert (ended.status, ended.error) == ("completed", None)
+    assert "returned" not in " ".join(ended.history)
+    desk.assert_no_trace(job)
+
+
 async def test_a_press_brings_a_token_to_its_jobs_channel(desk: Desk) -> None:
     first = desk.submit(desk.know(f"first-token-{desk.channel}"))
     async with desk.worker():

@@ -74,7 +74,7 @@ def test_what_is_missing_is_told_in_the_contracts_words(changes: dict[str, Any],
     assert str(raised.value) == told
 
 
-@pytest.mark.parametrize(("given", "limit"), [(None, 10), (3, 3), ("4", 4)])
+@pytest.mark.parametrize(("given", "limit"), [(None, 10), ("", 10), (3, 3), ("4", 4)])
 def test_the_guests_limit_is_the_jobs(given: Any, limit: int) -> None:
     assert submitted(invite(max_jobs=given))[9] == limit
 

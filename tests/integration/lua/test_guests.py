@@ -519,6 +519,17 @@ def test_the_gate_sends_a_removed_accounts_own_job_back(fleet: Fleet) -> None:
     assert fleet.status("pinned") == "failed"
 
 
+def test_a_refusal_of_a_removed_accounts_token_stops_no_visit(fleet: Fleet) -> None:
+    fleet.put("c1", 2)
+    fleet.bring("old", "S", channel="c1")
+    invite(fleet, "j1", limit=2)
+    fleet.remove("c1")
+
+    assert fleet.handback("old", "401", disable=True, known="S", requeues_max="") == ["failed"]
+
+    assert (fleet.account("c1")["state"], fleet.store.client.exists(fleet.key("checks"))) == ("active", 0)
+
+
 def test_a_paused_account_that_is_removed_lets_its_guests_go_on(fleet: Fleet) -> None:
     fleet.put("c1")
     fleet.stand("c1", "paused")
@@ -650,7 +661,10 @@ def test_a_guest_that_is_told_again_takes_no_channel_from_who_registered_it_sinc
 
     assert (fleet.hash("channels"), guests(fleet)) == ({"c1": others.pool}, set())
     assert (fleet.used("c1"), others.account("c1")["state"]) == (["j1"], "active")
-    fleet.settle("j1", known=state)
+    if state == "A":
+        fleet.settle("j1", known=state)
+    else:
+        assert fleet.handback("j1", known=state) == ["failed"]
     assert "own_sealed" not in fleet.record("j1")
 
 
