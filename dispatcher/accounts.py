@@ -5,8 +5,6 @@ A change is live: the script that stores it also grants from it, and the next su
 
 from __future__ import annotations
 
-import secrets
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +18,7 @@ from dispatcher.plan import Plan
 from dispatcher.registration import read_named, read_registration
 from dispatcher.replies import entropy, hash_of, milliseconds
 from dispatcher.requests import DISCORD, checked_name
-from dispatcher.secrets import SecretKeys, mask
+from dispatcher.secrets import SecretKeys, mask, new_version
 from dispatcher.settings import Settings
 
 _NOW = command("TIME", read=milliseconds)
@@ -77,7 +75,7 @@ class Accounts:
         given = {noun: secret.get_secret_value(), "server": server, "channel": channel, "maxJobs": max_jobs}
         account = (read_registration if self.upstream == DISCORD else read_named)(given, channel=channel)
         pool = self._pool(user)
-        version = f"{time.time_ns() // 1_000_000}-{secrets.token_hex(4)}"
+        version = new_version()
         args = (
             entropy(),
             self.ttl_ms,
@@ -236,7 +234,9 @@ class Accounts:
         return pool_of(user, self.upstream)
 
     def open_secret(self, account: Account, *, upstream: str | None = None) -> SecretStr:
-        """Open the secret of an account as a claim or a permit gave it; of another upstream, where one is named.
+        """Open the secret of an account as a claim or a permit gave it, a guest's own included.
+
+        Of another upstream than this one's, where one is named.
 
         Raises:
             SecretError: it was sealed under a key that is not configured, or for another account or version.
@@ -252,6 +252,6 @@ def read_account(reply: Any) -> Account | None:
 
 
 def read_living_account(reply: Any) -> Account | None:
-    """Read an account's hash; None if there is none, or it was deleted and only drains."""
+    """Read an account's hash; None if there is none, it was deleted and only drains, or guests visit its channel."""
     account = read_account(reply)
-    return account if account and account.state != "deleted" else None
+    return account if account and account.state != "deleted" and not account.visit else None

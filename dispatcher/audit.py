@@ -62,6 +62,8 @@ MEANINGS: dict[str, str] = {
     "account_unlisted": "An account and the lists that name it differ.",
     "account_unreadable": "An account has no readable max_jobs: nothing is granted on it.",
     "drain_unended": "A drained account should have been forgotten or paused.",
+    "visit_unended": "A channel without an account is claimed for guests, and none is there.",
+    "token_kept": "A job has ended and holds no slot, and its record still has the token that came with it.",
     "due_missing": "An account cools, and nobody will re-admit it when that is over.",
     "check_mismatch": "A disabled account is not checked by itself, or another one is.",
     "unreadable": "Redis refused to read what belongs to it, mostly a key of a wrong type.",
@@ -173,7 +175,7 @@ class Audit:
         """Judge what a sorted set, set or hash of names tells of."""
         head, _, rest = name.partition(":")
         if (
-            head in ("free", "accounts", "pending", "submitting")
+            head in ("free", "accounts", "guests", "pending", "submitting")
             or name in ("expiry", "deadlines")
             or (head == "jobs" and rest.partition(":")[2] in LIVING)
         ):
@@ -183,8 +185,9 @@ class Audit:
 
     def _members(self, head: str, where: str = "") -> Plan[None]:
         """Judge the members of one of our sets."""
-        scan = "SSCAN" if head == "accounts" else "ZSCAN"
-        what = {"free": "channel", "accounts": "channel", "pending": "pending", "jobs": "listed"}.get(head, "job")
+        scan = "SSCAN" if head in ("accounts", "guests") else "ZSCAN"
+        channels = dict.fromkeys(("free", "accounts", "guests"), "channel")
+        what = {**channels, "pending": "pending", "jobs": "listed"}.get(head, "job")
         place = where if what != "job" else ""
         yield from self._walk(scan, self.keys.of(*filter(None, (head, where))), lambda name, _: (what, place, name))
 

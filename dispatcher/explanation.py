@@ -122,6 +122,10 @@ class Explainer:
         accounts: list[AccountView] = []
         for chunk in pieces([pin] if pin else channels, ACCOUNTS_A_CHUNK):
             accounts += yield from self._views(pool, chunk, limit=limit, now_ms=now_ms, is_pinned=bool(pin))
+        rest_s = (int(record.get("rest_until_ms") or 0) - now_ms) / 1000
+        if rest_s > 0:
+            reason = f"the job's own token was held up; it rests {rest_s:.0f} s more"
+            accounts = [AccountView(pin, "resting", reason)]
         return ahead, accounts
 
     def _views(

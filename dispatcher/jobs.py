@@ -9,6 +9,7 @@ from typing import Any
 
 from dispatcher.connection import Call, command
 from dispatcher.errors import (
+    AccountConflict,
     AccountNotFound,
     DuplicateJob,
     JobNotFound,
@@ -52,7 +53,8 @@ class Jobs:
             RequestInvalid: ``request`` is none of the kinds of request, or a file of it is too large.
 
         Raises (when the reply is read):
-            AccountNotFound: ``options.channel`` is no account of this user.
+            AccountNotFound: ``options.channel`` is no account of this user, and no guest comes with a token of its own.
+            AccountConflict: a guest's channel is another user's.
             DuplicateJob: the idempotency key was used with another request.
             NoFreeSlot: mode ``refuse``, and no account can take it now; nothing is stored.
             LeasingClosed: mode ``refuse``, and the store is learning; nothing is stored.
@@ -60,8 +62,10 @@ class Jobs:
         check_request(request, upload_max_bytes=self.settings.upload_max_bytes)
         pool = pool_of(options.user, request.upstream)
         body = request.model_dump_json(exclude_none=True)
-        told = "\n".join(filter(None, (options.reply_url, options.reply_ref)))
-        digest = hashlib.sha256(f"{request.kind}\n{options.channel or ''}\n{body}{told}".encode()).hexdigest()
+        guest = options.guest
+        asked = [request.kind, options.channel or "", body, *((guest.server, guest.digest) if guest else ())]
+        asked += [told for told in (options.reply_url, options.reply_ref) if told]
+        digest = hashlib.sha256("\n".join(asked).encode()).hexdigest()
         settings = self.settings
         args: list[str | int | float] = [
             entropy(),
@@ -73,7 +77,7 @@ class Jobs:
             options.user,
             options.priority,
             options.channel or "",
-            request.maxJobs or "",
+            min(request.maxJobs or guest.max_jobs, guest.max_jobs) if guest else request.maxJobs or "",
             math.ceil((options.deadline_s or 0) * 1000),  # 0 is no deadline
             int(settings.max_wait_s * 1000),
             options.idempotency_key or "",
@@ -87,6 +91,7 @@ class Jobs:
         args += ["reply_ref", options.reply_ref] if options.reply_ref else []
         args += ["retry_of", options.retry_of] if options.retry_of else []
         args += ["parent", parent.model_dump_json()] if parent else []
+        args += guest.record_fields() if guest else []
 
         def read(reply: Any) -> Job:
             match reply:
@@ -96,6 +101,8 @@ class Jobs:
                     raise DuplicateJob(options.idempotency_key or "", first)
                 case ["no_account"]:
                     raise AccountNotFound(options.channel or "")
+                case ["foreign"]:
+                    raise AccountConflict(f"Channel {options.channel} is registered by another user")
                 case ["learning", wait_ms]:
                     raise LeasingClosed(int(wait_ms))
                 case ["full", [*running]]:

@@ -38,6 +38,7 @@ SCHEMA: tuple[KeyRule, ...] = (
     KeyRule("pending:<pool>:<channel>", "zset", "kept", "jobs waiting for that account"),
     KeyRule("pools", "set", "kept", "pools that ever had an account or a job"),
     KeyRule("accounts:<pool>", "set", "kept", "channels of the pool"),
+    KeyRule("guests:<pool>", "set", "kept", "channels of the pool that guests visit, without an account"),
     KeyRule("account:<pool>:<channel>", "hash", "kept", "one account: server, sealed secret, max_jobs, state"),
     KeyRule("channels", "hash", "kept", "channel to the pool that owns it"),
     KeyRule("secrets", "hash", "kept", "HMAC of a secret to the channel that holds it"),

@@ -238,6 +238,8 @@ class Account(BaseModel):
     masked: str
     secret_version: str
     revive: Revive | Literal[""] = ""
+    visit: bool = False
+    """Nobody registered it: guests' jobs are on its channel."""
     cooling_until_ms: int = 0
     cooling_cause: str = ""
     cooling_reason: str = ""

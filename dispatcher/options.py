@@ -8,13 +8,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from dispatcher.errors import RequestInvalid
 from dispatcher.models import Status
 from dispatcher.reply_url import check_reply_url
 from dispatcher.requests import DISCORD, REQUESTS, Request
 from dispatcher.uploads import too_large
+
+if TYPE_CHECKING:  # a caller without guests shall not wait for a library of ciphers
+    from dispatcher.guests import Guest
 
 USER_MAX = 2**53 - 1
 """The largest whole number that Lua and JSON keep exactly."""
@@ -46,6 +49,8 @@ class Options:
     mode: Literal["wait", "refuse"] = "wait"
     held_s: float = 0.0
     """How long the caller's answer may be held: until then a job that is refused ends, see ``lua/_held.lua``."""
+    guest: Guest | None = None
+    """A token of the job's own; it pins the job to the guest's channel."""
     retry_of: str | None = None
     """The ended job whose request this one repeats."""
 
@@ -60,6 +65,15 @@ class Options:
             check_reply_url(self.reply_url)
         if self.mode not in ("wait", "refuse"):
             raise RequestInvalid("mode", "mode is neither wait nor refuse")
+        if self.guest is not None:
+            self._check_guest(self.guest)
+
+    def _check_guest(self, guest: Guest) -> None:
+        if guest.user != self.user:  # its token could not be opened
+            raise RequestInvalid("guest", "the guest was made for another user")
+        if self.channel not in (None, guest.channel):
+            raise RequestInvalid("channel", f"channel {self.channel} is not the guest's, {guest.channel}")
+        object.__setattr__(self, "channel", guest.channel)
 
 
 def check_user(user: Any) -> None:

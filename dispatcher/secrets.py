@@ -18,6 +18,7 @@ import os
 import re
 import secrets
 import stat
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,6 +51,11 @@ def mask(secret: SecretStr) -> str:
     if len(text) < MASK_SHORT:
         return MASKED
     return f"{text[:MASK_SHOWN]}{MASKED}{text[-MASK_SHOWN:]}"
+
+
+def new_version() -> str:
+    """Make the version of a secret that was just given; unique, and later ones are larger but for clocks."""
+    return f"{time.time_ns() // 1_000_000}-{secrets.token_hex(4)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,9 @@ class DeliveryLedger:
         self._shown = message
 
     async def account_now(self) -> Account | None:
-        """Read the account; a deleted one that drains still has its token."""
+        """Read the account; a deleted one that drains still has its token. A guest's token is its job's, and stays."""
+        if self._holding.record.get("own_masked"):
+            return self.account
         key = self._store.keys.account(self.lease.pool, self.lease.channel)
         return await self._store.insist(command("HGETALL", key, read=read_account))
 

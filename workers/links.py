@@ -117,13 +117,18 @@ async def _job(store: AsyncStore, job_id: str) -> tuple[str, Job]:
 
 
 async def _account(store: AsyncStore, pool: str, job: Job) -> Account:
-    """Read the account that the job ran on, as it stands now: of its own pool alone, whoever has the channel by now.
+    """Read the account of the job's channel, as it stands now: of its own pool alone, whoever has the channel by now.
+
+    A guest's own token is not kept, so its links, too, are renewed by the account that is registered there.
 
     Raises:
         LinksUnavailable: it is gone, or stopped for what its upstream said of it: it is not called then.
     """
     channel = job.channel or ""
     account = await store.insist(command("HGETALL", store.keys.account(pool, channel), read=read_living_account))
+    if account is None and await store.insist(command("HEXISTS", store.keys.job(job.id), "own_masked", read=bool)):
+        why = f"it ran with a token of its own, which is not kept; register an account for channel {channel}"
+        raise LinksUnavailable(job.id, why)
     if account is None:
         raise LinksUnavailable(job.id, f"the account of channel {channel} was deleted; register it again")
     if account.state == "disabled":

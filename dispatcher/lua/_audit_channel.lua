@@ -58,19 +58,25 @@ end
 -- The account and the lists that name it. False: there is nothing here, and no trace that there should be.
 local function judge_account(pool, channel, used)
   local account = account_key(pool, channel)
-  local state, max_jobs, cooling, updated, revive =
-    fields(account, 'state', 'max_jobs', 'cooling_until_ms', 'updated_ms', 'revive')
+  local state, max_jobs, cooling, updated, revive, visit =
+    fields(account, 'state', 'max_jobs', 'cooling_until_ms', 'updated_ms', 'revive', 'visit')
   local is_owned = redis.call('HGET', ns .. ':channels', channel) == pool
   local is_listed = redis.call('SISMEMBER', ns .. ':accounts:' .. pool, channel) == 1
+  local is_visited = redis.call('SISMEMBER', guests_key(pool), channel) == 1
   if state == '' then
-    if is_owned or is_listed or used > 0 then found('account_missing', '', pool, channel) end
+    if is_owned or is_listed or is_visited or used > 0 then found('account_missing', '', pool, channel) end
     return
   end
-  if not is_owned or is_listed == (state == 'deleted') then found('account_unlisted', '', pool, channel, state) end
+  local ought_listed = state ~= 'deleted' and visit == ''
+  if not is_owned or is_listed ~= ought_listed or is_visited ~= (visit ~= '') then
+    found('account_unlisted', '', pool, channel, state)
+  end
   if used == 0 and (state == 'deleted' or state == 'draining') then found('drain_unended', '', pool, channel, state) end
   if not tonumber(max_jobs) then return found('account_unreadable', '', pool, channel, 'max_jobs ' .. max_jobs) end
   judge_limit(pool, channel, used, tonumber(max_jobs), tonumber(updated) or 0)
   local member = pool .. ':' .. channel
+  local is_idle = used == 0 and redis.call('ZCARD', pending_key(pool, channel)) == 0
+  if visit ~= '' and is_idle and not score_of(ns .. ':due', member) then found('visit_unended', '', pool, channel) end
   if (tonumber(cooling) or 0) > now and state ~= 'deleted' and not score_of(ns .. ':due', member) then
     found('due_missing', '', pool, channel, 'cools until ' .. cooling)
   end

@@ -40,6 +40,13 @@ local function judge_life(job, record)
   end
 end
 
+-- A token of the job's own is kept until it is final and holds no slot.
+local function judge_token(job, record, state)
+  if FINAL[record.status] and state == '' and has_token(job) then
+    found('token_kept', job, record.pool, record.pin, record.status)
+  end
+end
+
 -- A time limit is kept for every submission and drain, and before that where the caller or max_wait_s set one.
 local function judge_deadline(job, record, state)
   local limit = tonumber(record.limit_ms) or 0
@@ -76,5 +83,6 @@ local function judge_job(job)
   judge_place(job, record, state)
   judge_lists(job, record)
   judge_life(job, record)
+  judge_token(job, record, state)
   judge_deadline(job, record, state)
 end

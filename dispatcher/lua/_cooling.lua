@@ -2,6 +2,7 @@
 -- What the upstream asked for (Retry-After) is kept in full. A guess of ours grows: first_ms, doubled with each cool-down
 -- since the last success, up to max_ms. Refusals of what was granted or submitted before a cool-down began tell nothing
 -- new: however many come, and however late, they are one repeat.
+-- needs: guests
 
 local JITTER_SHARE = 0.25
 local DOUBLINGS_MAX = 30
@@ -23,7 +24,7 @@ local function rest_until(pool, channel, until_ms, cause, reason)
   if state == '' or until_ms <= (tonumber(resting) or 0) then return end
   redis.call('HSET', key, 'cooling_until_ms', int(until_ms), 'cooling_cause', cause, 'cooling_reason', reason)
   if state ~= 'deleted' then redis.call('ZADD', ns .. ':due', int(until_ms), pool .. ':' .. channel) end
-  if cause == 'suspected' then
+  if cause == 'suspected' and not is_visit(pool, channel) then
     redis.call('ZADD', suspected_key(pool), int(until_ms), channel)
   else
     redis.call('ZREM', suspected_key(pool), channel)
@@ -57,7 +58,7 @@ local function cool(pool, channel, refusal, rule, chance)
     if cause == 'asked' then rest_until(pool, channel, now + asked_ms, cause, refusal.reason) end
     return
   end
-  if cause == 'suspected' and not may_suspect(pool, rule.share) then
+  if cause == 'suspected' and not is_visit(pool, channel) and not may_suspect(pool, rule.share) then
     rest_until(pool, channel, now + BREATH_MS, 'breath', refusal.reason)
     return
   end
@@ -69,11 +70,22 @@ local function cool(pool, channel, refusal, rule, chance)
   rest_until(pool, channel, now + math.max(asked_ms, grown_ms), cause, refusal.reason)
 end
 
+-- What refused a token of the job's own says nothing about an account that has another: the job rests alone, for as long
+-- as was asked for, or ever longer. It keeps its place in the line.
+local function rest_alone(job, asked_ms, rule, chance)
+  local doublings = math.min(redis.call('HINCRBY', job_key(job), 'rests', 1) - 1, DOUBLINGS_MAX)
+  local rest_ms = asked_ms > 0 and asked_ms or math.min(rule.max_ms, rule.first_ms * 2 ^ doublings)
+  redis.call('HSET', job_key(job), 'rest_until_ms', int(now + jittered(rest_ms, chance)))
+end
+
 -- A submission got its answer, whatever it said.
-local function answered(pool, channel) redis.call('HDEL', account_key(pool, channel), 'unknowns') end
+local function answered(job, pool, channel)
+  if speaks_for_account(job, pool, channel) then redis.call('HDEL', account_key(pool, channel), 'unknowns') end
+end
 
 -- A job completed that was submitted after the last cool-down, or disabling, began: what was held against it is over.
-local function succeeded(pool, channel, submitted_ms)
+local function succeeded(job, pool, channel, submitted_ms)
+  if not speaks_for_account(job, pool, channel) then return end
   local key = account_key(pool, channel)
   local began, disabled = fields(key, 'cooling_began_ms', 'disabled_ms')
   if submitted_ms > math.max(tonumber(began) or 0, tonumber(disabled) or 0) then

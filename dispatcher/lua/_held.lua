@@ -25,6 +25,7 @@ local function end_unserved(job, keep_s)
   local told = why[1] == 'full' and 'throttled' or why[1] .. (why[2] and ' ' .. why[2] or '')
   redis.call('ZREM', pending_key(pool, pin), job)
   release_idempotency(job)
+  redis.call('HDEL', job_key(job), 'reply_url') -- the answer tells, and nothing else
   finish(job, 'refused ' .. told, 'failed', keep_s,
     { 'error', 'No other account could take it, and its caller was told so', 'refused', told })
   return true

@@ -1,4 +1,5 @@
 -- The job's durable record: status, lists, history and the event that wakes waiters change together, or not at all.
+-- needs: guests
 
 local FINAL = { completed = true, failed = true, moderated = true, cancelled = true }
 local HISTORY_LINES = 32
@@ -62,20 +63,37 @@ local function finish(job, event, status, keep_s, changes)
   redis.call('EXPIRE', job_key(job), keep_s)
   redis.call('ZREM', ns .. ':deadlines', job)
   if redis.call('HEXISTS', job_key(job), 'reply_url') == 1 then call_back(job, final_callback(job), keep_s) end
+  forget_token_if_over(job)
   return true
 end
 
 local function orphaned_key() return ns .. ':orphaned' end
 
--- End up to `count` of the jobs that wait for a channel whose account is gone: they can never run. Returns how many.
--- While some are left the channel is listed in `orphaned`, and the reaper goes on with it, whoever began.
+-- Look through up to `count` of the jobs that wait for a channel whose account is gone: those without a token of their
+-- own can never run and are ended; guests visit it. Returns how many ended, and whether there are more to look through:
+-- then the channel is listed in `orphaned`, and the reaper goes on with it, whoever began.
 local function fail_pinned(pool, channel, count, keep_s)
-  local pinned = pending_key(pool, channel)
-  local jobs = redis.call('ZRANGE', pinned, 0, count - 1)
+  local pinned, account = pending_key(pool, channel), account_key(pool, channel)
+  local from = redis.call('HGET', account, 'orphans_from') or '-inf'
+  local jobs = redis.call('ZRANGEBYSCORE', pinned, from, '+inf', 'LIMIT', 0, count)
+  local failed, passed = 0, nil
   for _, job in ipairs(jobs) do
-    redis.call('ZREM', pinned, job)
-    finish(job, 'failed account deleted', 'failed', keep_s, { 'error', 'Its account ' .. channel .. ' was deleted' })
+    if has_token(job) then
+      begin_visit(job, pool, channel)
+      look_again(pool, channel, now) -- it may fit, and nothing is granted here
+      passed = job
+    else
+      redis.call('ZREM', pinned, job)
+      finish(job, 'failed account deleted', 'failed', keep_s, { 'error', 'Its account ' .. channel .. ' was deleted' })
+      failed = failed + 1
+    end
   end
-  redis.call(redis.call('ZCARD', pinned) > 0 and 'SADD' or 'SREM', orphaned_key(), pool .. ':' .. channel)
-  return #jobs
+  local is_more = #jobs == count
+  redis.call(is_more and 'SADD' or 'SREM', orphaned_key(), pool .. ':' .. channel)
+  if not is_more then
+    redis.call('HDEL', account, 'orphans_from')
+  elseif passed then
+    redis.call('HSET', account, 'orphans_from', redis.call('HGET', job_key(passed), 'score'))
+  end
+  return failed, is_more
 end

@@ -26,7 +26,7 @@ local function grant(pool, channel, job)
     'granted_ms', int(now), 'execution', '', 'owner', '')
   redis.call('ZADD', ns .. ':expiry', int(now + ttl_ms), job)
   hand_off(job, token)
-  local server, masked, max_jobs = fields(account_key(pool, channel), 'server', 'masked', 'max_jobs')
+  local server, masked, max_jobs = shown_for(job, pool, channel)
   record(job, 'leased ' .. channel .. ' ' .. token, nil,
     { 'channel', channel, 'server', server, 'masked', masked, 'max_jobs', max_jobs })
   grants = grants + 1
@@ -101,10 +101,11 @@ local function disown(pool, remote)
 end
 
 -- Put the job back where it came from: its original score is the front of the line. What it showed of a run goes.
--- A job pinned to an account that is gone can never run: it fails. True: it waits; false: it failed.
+-- A job pinned to an account that is gone, and without a token of its own, can never run: it fails. True: it waits;
+-- false: it failed.
 local function to_pending(job, event, keep_s, status, changes)
   local pool, pin, score, check = fields(job_key(job), 'pool', 'pin', 'score', 'pending_deadline_ms')
-  if pin ~= '' and (redis.call('HGET', account_key(pool, pin), 'state') or 'deleted') == 'deleted' then
+  if not may_wait(job, pool, pin) then
     finish(job, 'failed account deleted', 'failed', keep_s, { 'error', 'Its account ' .. pin .. ' was deleted' })
     return false
   end

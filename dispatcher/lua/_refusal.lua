@@ -22,10 +22,10 @@ local function first_cooled_ms(pool, pin, limit)
   for index = 1, #due, 2 do
     local channel = string.match(due[index], '([^:]+)$')
     if due[index] == pool .. ':' .. channel and (pin == '' or pin == channel) then
-      local state, max_jobs = fields(account_key(pool, channel), 'state', 'max_jobs')
+      local state, max_jobs, visit = fields(account_key(pool, channel), 'state', 'max_jobs', 'visit')
       local most = tonumber(max_jobs) or 0
       local has_room = redis.call('ZCARD', slots_key(pool, channel)) < math.min(most, limit or most)
-      if state == 'active' and has_room then return math.max(tonumber(due[index + 1]) - now, 1) end
+      if state == 'active' and has_room and (visit == '' or pin == channel) then return math.max(tonumber(due[index + 1]) - now, 1) end
     end
   end
   return nil

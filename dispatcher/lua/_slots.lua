@@ -1,17 +1,30 @@
 -- Slots: used = ZCARD(slots), always. No number beside it could drift.
+-- needs: guests
 
 local PINNED_STREAK = 8
 local PINNED_TRIED = 32
 
--- The first waiting job pinned to the channel that fits beside `used` others, or nil; up to 32 are tried.
+-- The first waiting job pinned to the channel that fits beside `used` others and does not rest, or nil; up to 32 are
+-- tried. A visited channel takes guests alone.
 local function pinned_fit(pool, channel, used)
   local key = pending_key(pool, channel)
   if redis.call('ZCARD', key) == 0 then return nil end
+  local is_for_guests = is_visit(pool, channel)
   for _, job in ipairs(redis.call('ZRANGE', key, 0, PINNED_TRIED - 1)) do
-    local limit = tonumber(redis.call('HGET', job_key(job), 'limit') or '')
-    if not limit or used < limit then return job end
+    local limit, rest, own = fields(job_key(job), 'limit', 'rest_until_ms', 'own_sealed')
+    local is_awake = (tonumber(rest) or 0) <= now and (own ~= '' or not is_for_guests)
+    if is_awake and (limit == '' or used < tonumber(limit)) then return job end
   end
   return nil
+end
+
+-- A job that rests by itself is looked at again when the first such rest is over.
+local function mind_rests(pool, channel)
+  if redis.call('ZCARD', pending_key(pool, channel)) == 0 then return end
+  for _, job in ipairs(redis.call('ZRANGE', pending_key(pool, channel), 0, PINNED_TRIED - 1)) do
+    local rest = tonumber(redis.call('HGET', job_key(job), 'rest_until_ms') or '0')
+    if rest > now then look_again(pool, channel, rest) end
+  end
 end
 
 -- Can the channel take a job now? Returns room (boolean), used, streak of pinned jobs just served.
@@ -24,10 +37,10 @@ local function capacity(pool, channel)
 end
 
 -- The channel's score in free:<pool>, or nil where it has no place there: without room, or kept for a pinned job that
--- fits, until eight in a row were served while others wait.
+-- fits, until eight in a row were served while others wait. A visited channel has none, ever.
 local function openness(pool, channel)
   local room, used, streak = capacity(pool, channel)
-  if room and (streak >= PINNED_STREAK or not pinned_fit(pool, channel, used)) then return used end
+  if room and not is_visit(pool, channel) and (streak >= PINNED_STREAK or not pinned_fit(pool, channel, used)) then return used end
   return nil
 end
 
@@ -39,6 +52,8 @@ local function refresh(pool, channel)
   else
     redis.call('ZREM', free_key(pool), channel)
   end
+  mind_rests(pool, channel)
+  end_visit(pool, channel)
 end
 
 -- When its last slot has come back, a deleted account is forgotten and a draining one is paused.
@@ -67,5 +82,6 @@ local function release(pool, channel, job)
   redis.call('ZREM', submitting_key(pool, channel), job)
   redis.call('ZREM', ns .. ':expiry', job)
   redis.call('DEL', lease_key(job))
+  forget_token_if_over(job)
   end_drain(pool, channel)
 end

@@ -12,8 +12,7 @@ local function ask_about(pool, channel)
 end
 
 if ARGV[1] ~= '' then
-  local state = redis.call('HGET', account_key(ARGV[1], ARGV[2]), 'state')
-  if not state or state == 'deleted' then return { 'missing' } end
+  if not is_registered(ARGV[1], ARGV[2]) then return { 'missing' } end
   return { 'ok', ask_about(ARGV[1], ARGV[2]) }
 end
 

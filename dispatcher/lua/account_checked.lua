@@ -11,7 +11,7 @@
 local pool, channel, verdict, reason = ARGV[3], ARGV[4], ARGV[7], ARGV[8]
 local account = account_key(pool, channel)
 local state, revive, version = fields(account, 'state', 'revive', 'secret_version')
-if state == '' or state == 'deleted' then return { 'missing' } end
+if not is_registered(pool, channel) then return { 'missing' } end
 
 if version ~= ARGV[6] then
   verdict, reason = 'unclear', 'its token was changed meanwhile'

@@ -16,7 +16,7 @@ if holder and holder ~= channel then return { 'duplicate', holder, redis.call('H
 
 local key = account_key(pool, channel)
 local state, old_digest, old_sealed = fields(key, 'state', 'digest', 'sealed')
-local is_new = state == '' or state == 'deleted'
+local is_new = not is_registered(pool, channel)
 redis.call('HSET', key, 'user', ARGV[3], 'channel', channel, 'server', ARGV[6], 'max_jobs', ARGV[10],
   'updated_ms', int(now))
 -- A sealed text begins with the id of its key: the same secret under a newer key replaces it, so that keys can retire.
@@ -32,7 +32,8 @@ if is_new or (state == 'disabled' and old_digest ~= digest) then
 end
 if is_new then
   redis.call('HSET', key, 'created_ms', int(now))
-  redis.call('HDEL', key, 'daily_cap')
+  redis.call('HDEL', key, 'daily_cap', 'visit', 'kept_until_ms', 'orphans_from')
+  redis.call('SREM', guests_key(pool), channel)
 end
 if ARGV[12] ~= '' then redis.call('HSET', key, 'daily_cap', ARGV[12]) end
 -- Removed while it cooled and registered again before it drained: it still cools, and must be re-admitted.

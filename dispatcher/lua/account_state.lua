@@ -10,7 +10,7 @@
 local pool, channel = ARGV[3], ARGV[4]
 local key = account_key(pool, channel)
 local before = redis.call('HGET', key, 'state')
-if not before or before == 'deleted' then return { 'missing' } end
+if not is_registered(pool, channel) then return { 'missing' } end
 redis.call('HSET', key, 'state', ARGV[5], 'reason', ARGV[6], 'revive', '')
 forget_checks(pool, channel)
 -- Resumed at its daily cap: the gate counts again, by the cap as it stands now.

@@ -2,7 +2,8 @@
 -- KEYS  [1] namespace
 -- ARGV  [1] ttl_ms  [2] job  [3] token  [4] execution: RQ's execution id  [5] owner: the worker's name
 -- Returns {'stale'} | {'done'} (the job is final and holds no slot, or is unknown)
---       | {'start' | 'lookup' | 'adopt' | 'watch' | 'same', lease, record, account, now_ms}; the three are flat lists
+--       | {'start' | 'lookup' | 'adopt' | 'watch' | 'same', lease, record, account, now_ms}; the three are flat lists;
+--       of the account a field may come twice: the later value is the job's own token's, or its server
 --       | {'wait', ms}: learning; another may hold this very delivery, and has not told yet
 -- Safe to run twice: the same execution is told `same` with the state as it stands.
 -- needs: record slots epoch
@@ -26,11 +27,10 @@ if bound == '' then
   redis.call('HSET', lease_key(job), 'state', following[1], 'execution', execution, 'owner', ARGV[5],
     'claimed_ms', int(now))
   if following[1] == 'C' then -- with this secret the submission is prepared
-    redis.call('HSET', lease_key(job), 'secret_version',
-      redis.call('HGET', account_key(pool, channel), 'secret_version') or '')
+    redis.call('HSET', lease_key(job), 'secret_version', secret_version_for(job, pool, channel))
   end
   record(job, 'claimed ' .. following[1])
 end
 extend(job, ttl_ms)
 return { verdict, redis.call('HGETALL', lease_key(job)), redis.call('HGETALL', job_key(job)),
-  redis.call('HGETALL', account_key(pool, channel)), int(now) }
+  account_for(job, pool, channel), int(now) }

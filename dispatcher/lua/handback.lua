@@ -9,11 +9,13 @@
 --       held: it rests for asked_ms, and nothing is held against it, for its calls may not leave, whosever fault that is
 --       [12] cooling_first_ms  [13] cooling_max_ms  [14] suspicion_share_max
 --       [15] state as its owner knows it  [16] the upstream's id as its owner knows it, or ''
--- Returns {'pending'} | {'failed'} (refused too often, or pinned to an account now deleted)
+-- Returns {'pending'} | {'failed'} (refused too often, pinned to an account now deleted, or its own token is refused)
 --       | {'ok', status} (the job was final; its slot is free now) | {'refused'}: its answer was held, and it ended
 --       | {'stale'} | {'rolled_back'}
 -- Safe to run twice: the second call finds another token, or none.
 -- Invariant: one job makes at most three accounts cool without being asked to; what refused it before may cool again.
+-- Invariant: a token of the job's own stops no account. Refused for good it ends the job; else it cools the channel where
+-- that has no other token, and where it has one the job rests alone.
 -- needs: record handoff slots epoch owner refill cooling checks refusal held
 
 local keep_s, job, reason = ARGV[3], ARGV[4], ARGV[6]
@@ -32,15 +34,19 @@ local function may_cool()
   return not is_counted or not first_three or string.find(first_three .. ' ', channel .. ' ', 1, true)
 end
 
--- What was refused with a secret that has been replaced since says nothing about the new one.
-local is_in_force = redis.call('HGET', account_key(pool, channel), 'secret_version') == version
+-- What was refused with a secret that has been replaced since, or with the job's own, says nothing about the account's.
+local is_in_force = is_registered(pool, channel)
+  and redis.call('HGET', account_key(pool, channel), 'secret_version') == version
+local is_guest = has_token(job)
 if ARGV[9] ~= '' and is_in_force then disable(pool, channel, reason, ARGV[9]) end
-if state == 'S' and ARGV[10] ~= '1' then answered(pool, channel) end
+if state == 'S' and ARGV[10] ~= '1' then answered(job, pool, channel) end
 local asked_ms = tonumber(ARGV[8])
-if ARGV[11] == 'held' then
+local rule = { first_ms = tonumber(ARGV[12]), max_ms = tonumber(ARGV[13]), share = tonumber(ARGV[14]) }
+if not speaks_for_account(job, pool, channel) then
+  if asked_ms > 0 or ARGV[11] ~= '' then rest_alone(job, asked_ms, rule, tonumber(ARGV[1])) end
+elseif ARGV[11] == 'held' then
   rest_until(pool, channel, now + jittered(asked_ms, tonumber(ARGV[1])), 'held', reason)
 elseif asked_ms > 0 or (ARGV[11] ~= '' and may_cool()) then
-  local rule = { first_ms = tonumber(ARGV[12]), max_ms = tonumber(ARGV[13]), share = tonumber(ARGV[14]) }
   local since_ms = tonumber(submitted) or tonumber(granted)
   cool(pool, channel, { asked_ms = asked_ms, cause = ARGV[11], since_ms = since_ms, reason = reason }, rule,
     tonumber(ARGV[1]))
@@ -62,7 +68,12 @@ else
     requeues = redis.call('HINCRBY', job_key(job), 'requeues', 1)
     changes = { 'refused_by', (refused_by == '' and '' or refused_by .. ' ') .. channel }
   end
-  if is_counted and requeues > tonumber(ARGV[7]) then
+  if is_guest and ARGV[9] ~= '' then
+    changes[#changes + 1] = 'error'
+    changes[#changes + 1] = 'Its own token was refused: ' .. reason
+    finish(job, 'failed ' .. reason, 'failed', keep_s, changes)
+    verdict = { 'failed' }
+  elseif is_counted and requeues > tonumber(ARGV[7]) then
     changes[#changes + 1] = 'error'
     changes[#changes + 1] = 'Refused ' .. requeues .. ' times, last by ' .. channel .. ': ' .. reason
     finish(job, 'failed ' .. reason, 'failed', keep_s, changes)

@@ -27,7 +27,7 @@ if known == '' then
   redis.call('HDEL', job_key(job), 'held_until_ms') -- accepted is answered
   if following == 'A' then redis.call('HINCRBY', job_key(job), 'attempts', 1) end
   redis.call('ZREM', submitting_key(pool, channel), job)
-  if state == 'S' then answered(pool, channel) end
+  if state == 'S' then answered(job, pool, channel) end
 end
 extend(job, tonumber(ARGV[1]))
 local changes = known == '' and { 'started_ms', int(now) } or {}

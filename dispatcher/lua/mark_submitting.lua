@@ -2,7 +2,7 @@
 -- Invariant: at most one job of a channel is unanswered (in S, or in U undecided for less than window_ms), so the first
 -- unclaimed answer in the channel is that job's, without reading its text.
 -- Invariant: after `ok` the channel holds at most max_jobs slots, as the limit stands now: lowered since the grant, it
--- sends the job back.
+-- sends the job back; so does a guest's own limit, whoever was granted meanwhile.
 -- KEYS  [1] namespace
 -- ARGV  [1] seed  [2] ttl_ms  [3] keep_s  [4] job  [5] token
 --       [6] hard_deadline_ms from now  [7] min_interval_ms between submissions  [8] window_ms
@@ -33,8 +33,7 @@ local account = account_key(pool, channel)
 local is_late = state == 'S' and now - tonumber(submitted) >= tonumber(ARGV[8]) / 2
 -- A look-up judges by what the last answer permitted, for that may have been sent.
 local function note_permission()
-  redis.call('HSET', lease_key(job), 'upstream_user', ARGV[10],
-    'secret_version', redis.call('HGET', account, 'secret_version') or '')
+  redis.call('HSET', lease_key(job), 'upstream_user', ARGV[10], 'secret_version', secret_version_for(job, pool, channel))
   if ARGV[12] ~= '' then
     redis.call('HSET', lease_key(job), 'upstream_ms', ARGV[12])
   else
@@ -44,7 +43,7 @@ end
 
 if state == 'S' and not is_late then
   note_permission()
-  return { 'ok', submitted, redis.call('HGETALL', account) }
+  return { 'ok', submitted, account_for(job, pool, channel) }
 end
 if state ~= 'C' and not is_late then return { 'stale' } end
 if is_late then redis.call('ZREM', submitting_key(pool, channel), job) end
@@ -60,7 +59,11 @@ end
 local standing, max_jobs, cooling, last, own_cap, day, day_count =
   fields(account, 'state', 'max_jobs', 'cooling_until_ms', 'last_submit_ms', 'daily_cap', 'day', 'day_count')
 if standing ~= 'active' and standing ~= 'draining' then return back('account ' .. (standing == '' and 'deleted' or standing)) end
-if redis.call('ZCARD', slots_key(pool, channel)) > tonumber(max_jobs) then return back('account over its limit') end
+local is_guest = has_token(job)
+if not is_guest and is_visit(pool, channel) then return back('account deleted') end
+local most, own_most = tonumber(max_jobs), tonumber(redis.call('HGET', job_key(job), 'limit') or '')
+if is_guest and own_most then most = math.min(most, own_most) end
+if redis.call('ZCARD', slots_key(pool, channel)) > most then return back('account over its limit') end
 local today = math.floor(now / DAY_MS)
 local permitted = tonumber(day) == today and tonumber(day_count) or 0
 local cap = tonumber(own_cap) or tonumber(ARGV[11])
@@ -84,6 +87,7 @@ end
 redis.call('ZADD', submitting, int(now), job)
 -- A late one was permitted, and counted, before: nothing was sent.
 redis.call('HSET', account, 'last_submit_ms', int(now), 'day', today, 'day_count', permitted + (is_late and 0 or 1))
+remember_visit(pool, channel, cap > 0 and (today + 1) * DAY_MS or now + tonumber(ARGV[7]))
 local deadline = tonumber(redis.call('HGET', job_key(job), 'deadline_ms') or '0')
 local hard = now + tonumber(ARGV[6])
 redis.call('HSET', lease_key(job), 'state', 'S', 'submitted_ms', int(now), 'deadline_ms', int(hard))
@@ -91,4 +95,4 @@ note_permission()
 extend(job, ttl_ms)
 redis.call('ZADD', ns .. ':deadlines', int(deadline > 0 and math.min(deadline, hard) or hard), job)
 record(job, 'submitting')
-return { 'ok', int(now), redis.call('HGETALL', account) }
+return { 'ok', int(now), account_for(job, pool, channel) }

@@ -14,6 +14,7 @@ local state, pool, channel, submitted = fields(lease_key(ARGV[1]), 'state', 'poo
 if state ~= 'S' then return { 'ok', state } end
 redis.call('HSET', lease_key(ARGV[1]), 'state', 'U')
 record(ARGV[1], 'unknown')
+if not speaks_for_account(ARGV[1], pool, channel) then return { 'ok', 'U' } end
 local unknowns = redis.call('HINCRBY', account_key(pool, channel), 'unknowns', 1)
 if unknowns >= UNKNOWNS_IN_A_ROW then
   local reason = unknowns .. ' submissions in a row without an answer'

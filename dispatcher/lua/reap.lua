@@ -100,10 +100,10 @@ for _, job in ipairs(overdue) do
   end
 end
 
-local orphaned, failed = redis.call('SRANDMEMBER', orphaned_key()), 0
+local orphaned, failed, is_more = redis.call('SRANDMEMBER', orphaned_key()), 0, false
 if orphaned then
   local channel = string.match(orphaned, '([^:]+)$')
-  failed = fail_pinned(string.sub(orphaned, 1, #orphaned - #channel - 1), channel, BATCH, keep_s)
+  failed, is_more = fail_pinned(string.sub(orphaned, 1, #orphaned - #channel - 1), channel, BATCH, keep_s)
   ended = ended + failed
 end
-return { redelivered, ended, forced, (#expired == BATCH or #overdue == BATCH or failed == BATCH) and 1 or 0 }
+return { redelivered, ended, forced, (#expired == BATCH or #overdue == BATCH or is_more) and 1 or 0 }

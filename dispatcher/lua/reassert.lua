@@ -1,6 +1,7 @@
 -- An owner tells a store that lost writes what it holds: its whole lease, and the whole record of its job.
 -- Nothing of other jobs is touched: the slot is put back beside theirs, above max_jobs if need be, for the upstream runs
--- them all. An account that the store does not know is not invented: its slots are held, and count once it is back.
+-- them all. An account that the store does not know is not invented: its slots are held, and count once it is back. A
+-- guest's visit is made again: the job brings all that it takes.
 -- KEYS  [1] namespace
 -- ARGV  [1] seed  [2] ttl_ms  [3] keep_s  [4] job  [5] token  [6] hold_ms after the lease's deadline  [7] claim_ttl_ms
 --       [8] how many fields the lease has  [9…] fields and values of the lease, then those of the record
@@ -63,6 +64,12 @@ redis.call('DEL', lease_key(job))
 redis.call('HSET', lease_key(job), unpack(lease_fields))
 redis.call('HSET', lease_key(job), 'state', state)
 redis.call('ZADD', slots_key(pool, channel), lease.granted_ms, job)
+if given.own_sealed then
+  for _, name in ipairs({ 'own_sealed', 'own_digest', 'own_version' }) do
+    redis.call('HSET', job_key(job), name, given[name]) -- also where it is over: it drains
+  end
+  begin_visit(job, pool, channel)
+end
 redis.call('ZADD', ns .. ':expiry', int(now + ttl_ms), job)
 
 local hard, own = tonumber(lease.deadline_ms) or now, tonumber(given.deadline_ms) or 0

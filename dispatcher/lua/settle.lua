@@ -24,7 +24,7 @@ local function has_attempt_left()
   local attempts, wait_until, pin = fields(job_key(job), 'attempts', 'pending_deadline_ms', 'pin')
   if tonumber(attempts) >= tonumber(ARGV[10]) then return false end
   if wait_until ~= '0' and tonumber(wait_until) <= now then return false end
-  return pin == '' or redis.call('HGET', account_key(pool, channel), 'state') ~= 'deleted'
+  return may_wait(job, pool, pin)
 end
 
 if has_attempt_left() then
@@ -39,8 +39,8 @@ end
 local changes = {}
 for index = 12, #ARGV do changes[#changes + 1] = ARGV[index] end
 finish(job, 'settled ' .. status, status, keep_s, changes)
-if state == 'S' then answered(pool, channel) end
-if status == 'completed' then succeeded(pool, channel, tonumber(submitted) or 0) end
+if state == 'S' then answered(job, pool, channel) end
+if status == 'completed' then succeeded(job, pool, channel, tonumber(submitted) or 0) end
 if ARGV[7] == '1' and state ~= 'C' then
   if state ~= 'D' then
     redis.call('HSET', lease_key(job), 'state', 'D')

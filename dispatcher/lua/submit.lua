@@ -6,9 +6,10 @@
 --       [10] limit: this request's own maxJobs or ''  [11] deadline_ms after now, or 0  [12] max_wait_ms, or 0
 --       [13] idempotency key or ''  [14] digest of the request  [15] idempotency_ttl_ms
 --       [16] held_ms: how long its answer may be held; 0 if it is not, see _held
---       [17…] further fields and values of the record
+--       [17…] further fields and values of the record; a guest's own_sealed, own_masked, own_digest, own_version and
+--       own_server are among them
 -- Returns {'created', record as a flat list} | {'exists', record} | {'conflict', job of the key}
---       | {'no_account'}: the pin is not a channel of this pool
+--       | {'no_account'}: the pin is not a channel of this pool  | {'foreign'}: a guest's pin is another pool's
 --       | {'learning', ms until it ends}: refuse, for nothing is granted meanwhile; or the key is unknown, and it may be
 --       among what the store lost, its job about to be told of. Nothing is stored
 --       | refuse only, and nothing is stored: {'full', {jobs that run, about 256 at most}}
@@ -30,10 +31,11 @@ if known then
   if digest ~= ARGV[14] then return { 'conflict', first } end
   if redis.call('EXISTS', job_key(first)) == 1 then return answer('exists', first) end
 end
-if pin ~= '' then
-  local state = redis.call('HGET', account_key(pool, pin), 'state')
-  if not state or state == 'deleted' then return { 'no_account' } end
-end
+local further = {}
+for index = 17, #ARGV, 2 do further[ARGV[index]] = ARGV[index + 1] end
+local is_guest = further.own_sealed ~= nil
+if is_guest and (redis.call('HGET', ns .. ':channels', pin) or pool) ~= pool then return { 'foreign' } end
+if pin ~= '' and not is_guest and not is_registered(pool, pin) then return { 'no_account' } end
 if closed_ms > 0 and (idempotency or mode == 'refuse') then return { 'learning', int(closed_ms) } end
 
 -- Larger priorities first, first come first served within: 201 steps of 2^44 stay below 2^53.
@@ -52,6 +54,10 @@ if tonumber(ARGV[16]) > 0 then
 end
 for index = 17, #ARGV do record_fields[#record_fields + 1] = ARGV[index] end
 redis.call('HSET', job_key(job), unpack(record_fields))
+if is_guest then
+  redis.call('HSET', job_key(job), 'masked', further.own_masked, 'server', further.own_server)
+  begin_visit(job, pool, pin)
+end
 redis.call('ZADD', ns .. ':jobs:' .. user, int(now), job)
 redis.call('ZADD', ns .. ':jobs:' .. user .. ':created', int(now), job)
 redis.call('ZADD', pending_key(pool, pin), score, job)

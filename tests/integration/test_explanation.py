@@ -144,3 +144,24 @@ def test_an_unknown_job_and_another_users_are_not_found(desk: Desk) -> None:
         desk.explain("20261122203000123ABCDEF")
     with pytest.raises(JobNotFound):
         desk.explain(job, user=2)
+
+
+def test_a_guest_that_rests_alone_says_so_whatever_its_channel_has(desk: Desk) -> None:
+    desk.fleet.put("c1", 2)
+    desk.fleet.bring("j1", "S", channel="c1", own="a token")
+    desk.fleet.handback("j1", cool_ms=60_000)
+    record = desk.store.keys.job("j1")
+    request = CreateSingle(prompt="a calm sea", style="Anime").model_dump_json(exclude_none=True)
+    desk.store.client.hset(record, "request", request)
+
+    told = desk.explain("j1")
+
+    assert (told.line, told.counts) == ("channel c1", {"resting": 1})
+    assert told.accounts[0].reason.startswith("the job's own token was held up; it rests ")
+
+
+def test_a_guest_that_waits_on_a_visited_channel_is_told_by_its_own_limit(desk: Desk) -> None:
+    desk.fleet.submit("j1", pin="c1", limit=1, own="one")
+    desk.fleet.submit("j2", pin="c1", limit=1, own="another")
+
+    assert desk.reasons("j2") == {"c1": "runs 1, and the job asks for fewer than 1"}

@@ -50,6 +50,8 @@ SEED_MAX = 2_147_483_646
 an_index = st.integers(0, 11)
 a_channel = st.sampled_from(CHANNELS)
 a_pin = st.sampled_from(["", "", "", *CHANNELS])
+a_token = st.sampled_from(["", "", "", "secret-c0", "token-a"])
+"""Of the job's own, a guest's; an account may have the same."""
 a_limit: st.SearchStrategy[int | str] = st.sampled_from(["", "", 1, 2])
 
 
@@ -100,15 +102,15 @@ class Lifecycles(RuleBasedStateMachine):
     @initialize(
         seed=st.integers(0, 2**32),
         limits=st.lists(st.integers(1, 3), min_size=2, max_size=3),
-        begun=st.lists(st.tuples(a_pin, a_limit, st.integers(0, 4)), min_size=2, max_size=7),
+        begun=st.lists(st.tuples(a_pin, a_limit, st.integers(0, 4), a_token), min_size=2, max_size=7),
     )
-    def a_fleet_at_work(self, seed: int, limits: list[int], begun: list[tuple[str, int | str, int]]) -> None:
+    def a_fleet_at_work(self, seed: int, limits: list[int], begun: list[tuple[str, int | str, int, str]]) -> None:
         self.chance.seed(seed)
         self.fleet.seed = lambda: self.chance.randint(1, SEED_MAX)
         for channel, max_jobs in zip(CHANNELS, limits, strict=False):
             self.put(channel, max_jobs)
-        for pin, limit, steps in begun:
-            self.submit(pin, limit, 0, "wait", "", 0)
+        for pin, limit, steps, own in begun:
+            self.submit(pin, limit, 0, "wait", "", 0, own)
             self.take_up(1)
             for _ in range(steps if self.workers else 0):
                 self.go_on(self.workers[-1])
@@ -122,18 +124,22 @@ class Lifecycles(RuleBasedStateMachine):
         mode=st.sampled_from(["wait", "wait", "refuse"]),
         key=st.sampled_from(["", "", "k1", "k2"]),
         deadline_ms=st.sampled_from([0, 300_000]),
+        own=a_token,
     )
-    def submit(self, pin: str, limit: int | str, priority: int, mode: str, key: str, deadline_ms: int) -> None:
-        job = f"j{len(self.jobs)}"
+    def submit(
+        self, pin: str, limit: int | str, priority: int, mode: str, key: str, deadline_ms: int, own: str
+    ) -> None:
+        job, own = f"j{len(self.jobs)}", own if pin else ""
         reply = self.fleet.submit(
-            job, pin=pin, limit=limit, priority=priority, mode=mode, key=key, deadline_ms=deadline_ms
+            job, pin=pin, limit=limit, priority=priority, mode=mode, key=key, deadline_ms=deadline_ms, own=own
         )
         if reply[0] == "created":
             self.jobs.append(job)
             assert mode == "wait" or self.fleet.lease(job)
         else:
             assert not self.fleet.record(job)
-        assert (reply == ["no_account"]) == (bool(pin) and pin not in self.limits and reply[0] != "exists")
+        is_homeless = bool(pin) and not own and pin not in self.limits
+        assert (reply == ["no_account"]) == (is_homeless and reply[0] != "exists")
 
     @precondition(lambda self: self.jobs)
     @rule(index=an_index)
@@ -246,7 +252,7 @@ class Lifecycles(RuleBasedStateMachine):
             case ["ok", _, _]:
                 assert channel is not None
                 running = [job for job, run in self.runs.items() if run.channel == channel]
-                assert len(running) < self.limits[channel], f"{channel} is over-used: {running} run"
+                assert len(running) < self.most(worker.job, channel), f"{channel} is over-used: {running} run"
                 assert worker.job not in self.sent, f"{worker.job} is submitted twice"
                 self.submissions += 1
                 self.runs[worker.job] = Run(channel, self.submissions)
@@ -359,10 +365,13 @@ class Lifecycles(RuleBasedStateMachine):
     @rule(channels=st.sets(a_channel))
     def cool_down(self, channels: set[str]) -> None:
         for channel in sorted(channels):
+            for job in self.fleet.pending(channel):
+                self.store.client.hdel(self.fleet.key("job", job), "rest_until_ms")
             if self.fleet.account(channel):
                 self.fleet.end_cooling(channel)
+        is_due = self.store.client.zcount(self.fleet.key("due"), "-inf", self.fleet.now_ms())
         grants, _, _ = self.fleet.dispatch(pool="")
-        assert grants == 0 or channels
+        assert grants == 0 or is_due
 
     @precondition(lambda self: self.jobs)
     @rule(index=an_index)
@@ -394,6 +403,12 @@ class Lifecycles(RuleBasedStateMachine):
     def whatever_runs_upstream_holds_its_slot(self) -> None:
         for job, run in self.runs.items():
             assert self.fleet.channel(job) == run.channel, f"{job} runs on {run.channel} without a slot"
+
+    def most(self, job: str, channel: str) -> int:
+        """How many may run when the job is submitted; a guest's own limit counts then, too."""
+        record = self.fleet.record(job)
+        own = int(record["limit"] or 10) if "own_sealed" in record else 10
+        return min(own, self.limits.get(channel, 10))
 
     def holds(self, worker: Worker) -> bool:
         """Whether the worker's token is the one in force."""

@@ -123,8 +123,14 @@ class World:
 
     def fits(self, job: str, used: int) -> bool:
         """Whether the job's own limit allows it beside ``used`` others."""
-        limit = self.jobs[job]["limit"]
-        return not limit or used < int(limit)
+        record = self.jobs[job]
+        rests = int(record.get("rest_until_ms", 0)) > self.seen.now_ms
+        return not rests and (not record["limit"] or used < int(record["limit"]))
+
+    def serves(self, pool: str, channel: str, job: str) -> bool:
+        """Whether the channel is for such a job at all: a visited one is for the guests that are pinned to it."""
+        is_visit = "visit" in self.accounts.get((pool, channel), {})
+        return not is_visit or "own_sealed" in self.jobs[job]
 
 
 def breaches(seen: Snapshot, *, lost: Collection[str] = ()) -> list[str]:
@@ -135,7 +141,7 @@ def breaches(seen: Snapshot, *, lost: Collection[str] = ()) -> list[str]:
         lost: deliveries whose ids RQ no longer holds: taken by a worker, or lost.
     """
     world = World(seen)
-    checks = (_slots, _places, _lists, _free, _idle, _clocks, _gate, _deliveries(set(lost)), _accounts, _lives)
+    checks = (_slots, _places, _lists, _free, _idle, _clocks, _gate, _deliveries(set(lost)), _accounts, _visits, _lives)
     return list(itertools.chain.from_iterable(check(world) for check in checks))
 
 
@@ -202,7 +208,7 @@ def _free(world: World) -> Iterator[str]:
         if world.is_due(pool, channel):
             found.pop((pool, channel), None)
             continue
-        if used is None:
+        if used is None or "visit" in world.accounts[pool, channel]:
             continue
         streak = int(world.accounts[pool, channel].get("pinned_streak", 0))
         if streak >= 8 or not any(world.fits(job, used) for job in world.line(pool, channel)):
@@ -217,10 +223,12 @@ def _idle(world: World) -> Iterator[str]:
         return
     for name in world.seen.under("pending"):
         pool, pin = (name, "") if name.count(":") == 1 else split_member(name)
-        channels = [pin] if pin else [channel for own, channel in world.accounts if own == pool]
+        owned = [channel for own, channel in world.accounts if own == pool]
+        channels = [pin] if pin else [channel for channel in owned if "visit" not in world.accounts[pool, channel]]
         for job, channel in itertools.product(world.line(pool, pin), channels):
             used = world.room(pool, channel)
-            if used is not None and not world.is_due(pool, channel) and world.fits(job, used):
+            is_open = used is not None and not world.is_due(pool, channel) and world.serves(pool, channel, job)
+            if is_open and world.fits(job, used or 0):
                 yield f"{job} waits while {channel} has room beside {used}"
 
 
@@ -285,7 +293,7 @@ def _accounts(world: World) -> Iterator[str]:
         is_deleted = account["state"] == "deleted"
         if is_deleted and not world.zset("slots", pool, channel):
             yield f"{channel} is deleted and drained, and still there"
-        if is_deleted == (channel in world.seen.values.get(f"accounts:{pool}", set())):
+        if (is_deleted or "visit" in account) == (channel in world.seen.values.get(f"accounts:{pool}", set())):
             yield f"{channel} is {account['state']}, and the pool's list says otherwise"
         if account["state"] == "draining" and not world.zset("slots", pool, channel):
             yield f"{channel} has drained, and still drains"
@@ -295,6 +303,20 @@ def _accounts(world: World) -> Iterator[str]:
         is_cooling = int(account.get("cooling_until_ms", 0)) > world.seen.now_ms and not is_deleted
         if is_cooling and f"{pool}:{channel}" not in world.zset("due"):
             yield f"{channel} cools, and nobody will re-admit it"
+
+
+def _visits(world: World) -> Iterator[str]:
+    """A channel without an account is claimed only while a guest is there, or a limit of it lasts."""
+    for (pool, channel), account in world.accounts.items():
+        is_visit = "visit" in account
+        if is_visit != (channel in world.seen.values.get(f"guests:{pool}", set())):
+            yield f"{channel} is visited: {is_visit}, and the pool's list of guests says otherwise"
+        is_idle = not world.zset("slots", pool, channel) and not world.zset("pending", pool, channel)
+        if is_visit and is_idle and f"{pool}:{channel}" not in world.zset("due"):
+            yield f"{channel} is visited by nobody"
+    for job, record in world.jobs.items():
+        if record["status"] in FINAL and job not in world.leases and "own_sealed" in record:
+            yield f"{job} is over, and its own token is kept"
 
 
 def _lives(world: World) -> Iterator[str]:

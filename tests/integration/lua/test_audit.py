@@ -511,3 +511,21 @@ def test_a_key_of_a_wrong_type_keeps_nothing_else_from_being_judged(ward: Hospit
         ("deadline_missing", "j1"),
     ]
     assert found[1][4].startswith("WRONGTYPE")
+
+
+def test_a_channel_that_is_claimed_for_guests_without_any_is_told(ward: Hospital) -> None:
+    ward.bring("j1", "R", channel="c1", own="token")
+    visit = ward.account("c1")
+    ward.cancel("j1")
+    ward.store.client.hset(ward.key("account", POOL, "c1"), mapping=visit)  # type: ignore[arg-type]  # bytes or str
+    ward.store.client.hset(ward.key("channels"), "c1", POOL)
+
+    assert ward.kinds(("channel", POOL, "c1")) == {"visit_unended", "account_unlisted"}
+
+
+def test_a_token_that_outlives_its_job_is_told(ward: Hospital) -> None:
+    ward.bring("j1", "F", channel="c1", own="token")
+    assert ward.examine() == []
+    ward.store.client.hset(ward.key("job", "j1"), "own_sealed", "k1:token")
+
+    assert ward.kinds() == {"token_kept"}
