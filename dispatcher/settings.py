@@ -126,6 +126,8 @@ class Settings(BaseSettings):
     # Jobs
     max_attempts: PositiveInt = 1
     capacity_requeues_max: NonNegativeInt = 20
+    when_full: Literal["reject", "wait"] = "reject"
+    submit_wait_s: SomeSeconds = 10
     cooling_first_s: SomeSeconds = 10
     cooling_max_s: SomeSeconds = 900
     suspicion_share_max: Annotated[float, Field(ge=0, le=1)] = 0.3

@@ -18,7 +18,8 @@ from dispatcher.access import Access
 from dispatcher.accounts import Accounts
 from dispatcher.connection import open_async_store
 from dispatcher.errors import DispatcherError, SettingsError
-from dispatcher.http import docs, jobs, ops, profile, v1
+from dispatcher.events import reader_of
+from dispatcher.http import docs, jobs, ops, profile, submit, v1
 from dispatcher.http.access_log import AccessLog
 from dispatcher.http.backend import Backend, Storing, store_plainly
 from dispatcher.http.document import without_defaults
@@ -30,7 +31,7 @@ from dispatcher.profiles import Profiles
 from dispatcher.secrets import SecretKeys, keys_for
 from dispatcher.settings import Settings
 
-ROUTERS: tuple[APIRouter, ...] = (v1.router, jobs.router, profile.router, ops.router, docs.router)
+ROUTERS: tuple[APIRouter, ...] = (v1.router, submit.router, jobs.router, profile.router, ops.router, docs.router)
 
 
 def create_app(
@@ -61,6 +62,8 @@ def create_app(
             learning=Learning(settings),
             jobs=Jobs(settings),
             profiles=Profiles(settings),
+            events=reader_of(redis_url, settings.namespace),
+            settings=settings,
             storing=storing,
         )
         try:

@@ -15,11 +15,13 @@ from dispatcher.access import Access
 from dispatcher.accounts import Accounts
 from dispatcher.connection import AsyncStore, Call
 from dispatcher.errors import StoreUnavailable
+from dispatcher.events import EventReader
 from dispatcher.jobs import Jobs
 from dispatcher.learning import Learning
 from dispatcher.plan import Plan, carry_out_async
 from dispatcher.profiles import Profiles
 from dispatcher.registration import Registration
+from dispatcher.settings import Settings
 
 T = TypeVar("T")
 
@@ -48,6 +50,8 @@ class Backend:
     learning: Learning
     jobs: Jobs
     profiles: Profiles
+    events: EventReader
+    settings: Settings
     storing: Storing = store_plainly
     patience_s: float = STORE_PATIENCE_S
 

@@ -19,6 +19,7 @@ MEANINGS = {
     400: "The first rule that the request breaks",
     401: "No valid bearer token",
     404: "There is no such thing of yours",
+    409: "The Idempotency-Key was used with another body",
     413: "The body is too large",
     415: "The body is not declared as JSON in UTF-8",
     503: "The store does not answer, or is learning; `Retry-After` says when to come back",

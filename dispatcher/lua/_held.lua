@@ -28,5 +28,6 @@ local function end_unserved(job, keep_s)
   redis.call('HDEL', job_key(job), 'reply_url') -- the answer tells, and nothing else
   finish(job, 'refused ' .. told, 'failed', keep_s,
     { 'error', 'No other account could take it, and its caller was told so', 'refused', told })
+  if pin ~= '' then refresh(pool, pin) end
   return true
 end
