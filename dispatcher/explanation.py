@@ -22,7 +22,7 @@ from dispatcher.settings import Settings
 ACCOUNTS_SHOWN = 50
 ACCOUNTS_A_CHUNK = 1000
 
-_FIELDS = ("state", "reason", "max_jobs", "cooling_until_ms", "cooling_reason")
+_FIELDS = ("state", "revive", "reason", "max_jobs", "cooling_until_ms", "cooling_reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Explainer:
         ]
         accounts: list[AccountView] = []
         for chunk in pieces([pin] if pin else channels, ACCOUNTS_A_CHUNK):
-            accounts += yield from self._views(pool, chunk, limit=limit, now_ms=now_ms, is_pinned=bool(pin))
+            accounts += yield from self._views(pool, chunk, record, limit=limit, now_ms=now_ms)
         rest_s = (int(record.get("rest_until_ms") or 0) - now_ms) / 1000
         if rest_s > 0:
             reason = f"the job's own token was held up; it rests {rest_s:.0f} s more"
@@ -129,8 +129,9 @@ class Explainer:
         return ahead, accounts
 
     def _views(
-        self, pool: str, channels: Sequence[str], *, limit: int, now_ms: int, is_pinned: bool
+        self, pool: str, channels: Sequence[str], record: dict[str, str], *, limit: int, now_ms: int
     ) -> Plan[list[AccountView]]:
+        is_pinned, is_guest = bool(record.get("pin")), "own_sealed" in record
         records = yield [
             command("HMGET", self.keys.account(pool, channel), *_FIELDS, read=list) for channel in channels
         ]
@@ -144,18 +145,27 @@ class Explainer:
                 limit=limit,
                 now_ms=now_ms,
                 pinned=0 if is_pinned else waiting,
+                is_guest=is_guest,
             )
             for channel, values, held, waiting in zip(channels, records, used, pinned, strict=True)
         ]
 
 
 def _view(
-    channel: str, account: dict[str, str | None], *, used: int, limit: int, now_ms: int, pinned: int
+    channel: str,
+    account: dict[str, str | None],
+    *,
+    used: int,
+    limit: int,
+    now_ms: int,
+    pinned: int,
+    is_guest: bool,
 ) -> AccountView:
     """Say why an account does not take the job now, the most lasting reason first."""
     state, max_jobs = account["state"] or "deleted", int(account["max_jobs"] or 0)
     cooling_s = (int(account["cooling_until_ms"] or 0) - now_ms) / 1000
-    if state != "active":
+    takes_guests = state == "disabled" and bool(account["revive"])  # its own token was refused, not theirs
+    if state != "active" and not (is_guest and takes_guests):
         kind, reason = state, f"{state}: {account['reason']}" if account["reason"] else state
     elif cooling_s > 0:
         why = f": {account['cooling_reason']}" if account["cooling_reason"] else ""

@@ -16,6 +16,13 @@ local function is_registered(pool, channel)
   return state ~= '' and state ~= 'deleted' and visit == ''
 end
 
+-- Does the channel take guests alone? A visited one does, and one whose account was stopped for what was said of its own
+-- token, which is nothing to a guest's. (Stopped by its operator, an account has no `revive`, and takes nobody.)
+local function is_for_guests(pool, channel)
+  local visit, state, revive = fields(account_key(pool, channel), 'visit', 'state', 'revive')
+  return visit ~= '' or (state == 'disabled' and revive ~= '')
+end
+
 -- Can a job that has run come back to its line? Pinned, it needs an account there, or a visit and a token of its own.
 local function may_wait(job, pool, pin)
   return pin == '' or is_registered(pool, pin) or (has_token(job) and is_visit(pool, pin))

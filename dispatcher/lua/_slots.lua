@@ -5,14 +5,14 @@ local PINNED_STREAK = 8
 local PINNED_TRIED = 32
 
 -- The first waiting job pinned to the channel that fits beside `used` others and does not rest, or nil; up to 32 are
--- tried. A visited channel takes guests alone.
+-- tried. Some channels take guests alone.
 local function pinned_fit(pool, channel, used)
   local key = pending_key(pool, channel)
   if redis.call('ZCARD', key) == 0 then return nil end
-  local is_for_guests = is_visit(pool, channel)
+  local is_guests_alone = is_for_guests(pool, channel)
   for _, job in ipairs(redis.call('ZRANGE', key, 0, PINNED_TRIED - 1)) do
     local limit, rest, own = fields(job_key(job), 'limit', 'rest_until_ms', 'own_sealed')
-    local is_awake = (tonumber(rest) or 0) <= now and (own ~= '' or not is_for_guests)
+    local is_awake = (tonumber(rest) or 0) <= now and (own ~= '' or not is_guests_alone)
     if is_awake and (limit == '' or used < tonumber(limit)) then return job end
   end
   return nil
@@ -32,15 +32,16 @@ local function capacity(pool, channel)
   local state, max_jobs, cooling, streak =
     fields(account_key(pool, channel), 'state', 'max_jobs', 'cooling_until_ms', 'pinned_streak')
   local used = redis.call('ZCARD', slots_key(pool, channel))
-  local room = state == 'active' and (tonumber(cooling) or 0) <= now and used < (tonumber(max_jobs) or 0)
+  local is_open = state == 'active' or is_for_guests(pool, channel)
+  local room = is_open and (tonumber(cooling) or 0) <= now and used < (tonumber(max_jobs) or 0)
   return room, used, tonumber(streak) or 0
 end
 
 -- The channel's score in free:<pool>, or nil where it has no place there: without room, or kept for a pinned job that
--- fits, until eight in a row were served while others wait. A visited channel has none, ever.
+-- fits, until eight in a row were served while others wait. One that takes guests alone has none.
 local function openness(pool, channel)
   local room, used, streak = capacity(pool, channel)
-  if room and not is_visit(pool, channel) and (streak >= PINNED_STREAK or not pinned_fit(pool, channel, used)) then return used end
+  if room and not is_for_guests(pool, channel) and (streak >= PINNED_STREAK or not pinned_fit(pool, channel, used)) then return used end
   return nil
 end
 

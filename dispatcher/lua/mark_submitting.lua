@@ -58,8 +58,9 @@ end
 
 local standing, max_jobs, cooling, last, own_cap, day, day_count =
   fields(account, 'state', 'max_jobs', 'cooling_until_ms', 'last_submit_ms', 'daily_cap', 'day', 'day_count')
-if standing ~= 'active' and standing ~= 'draining' then return back('account ' .. (standing == '' and 'deleted' or standing)) end
 local is_guest = has_token(job)
+local may_submit = standing == 'active' or standing == 'draining' or (is_guest and is_for_guests(pool, channel))
+if not may_submit then return back('account ' .. (standing == '' and 'deleted' or standing)) end
 if not is_guest and is_visit(pool, channel) then return back('account deleted') end
 local most, own_most = tonumber(max_jobs), tonumber(redis.call('HGET', job_key(job), 'limit') or '')
 if is_guest and own_most then most = math.min(most, own_most) end

@@ -72,7 +72,7 @@ if not leased and mode == 'refuse' then
   redis.call('ZREM', ns .. ':jobs:' .. user .. ':created', job)
   redis.call('ZREM', ns .. ':deadlines', job)
   redis.call('DEL', job_key(job))
-  return refusal(pool, pin, tonumber(ARGV[10]))
+  return refusal(pool, pin, tonumber(ARGV[10]), is_guest)
 end
 
 redis.call('SADD', ns .. ':pools', pool)

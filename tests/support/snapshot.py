@@ -108,7 +108,8 @@ class World:
         account = self.accounts.get((pool, channel), {})
         used = len(self.zset("slots", pool, channel))
         cooling = int(account.get("cooling_until_ms", 0)) > self.seen.now_ms
-        if account.get("state") != "active" or cooling or used >= int(account["max_jobs"]):
+        is_open = account.get("state") == "active" or self.is_for_guests(pool, channel)
+        if not is_open or cooling or used >= int(account["max_jobs"]):
             return None
         return used
 
@@ -128,9 +129,13 @@ class World:
         return not rests and (not record["limit"] or used < int(record["limit"]))
 
     def serves(self, pool: str, channel: str, job: str) -> bool:
-        """Whether the channel is for such a job at all: a visited one is for the guests that are pinned to it."""
-        is_visit = "visit" in self.accounts.get((pool, channel), {})
-        return not is_visit or "own_sealed" in self.jobs[job]
+        """Whether the channel is for such a job at all: some are for guests that are pinned to them."""
+        return not self.is_for_guests(pool, channel) or "own_sealed" in self.jobs[job]
+
+    def is_for_guests(self, pool: str, channel: str) -> bool:
+        """Whether the channel takes guests alone: nobody registered it, or its account's token was refused."""
+        account = self.accounts.get((pool, channel), {})
+        return "visit" in account or (account.get("state") == "disabled" and bool(account.get("revive")))
 
 
 def breaches(seen: Snapshot, *, lost: Collection[str] = ()) -> list[str]:
@@ -208,7 +213,7 @@ def _free(world: World) -> Iterator[str]:
         if world.is_due(pool, channel):
             found.pop((pool, channel), None)
             continue
-        if used is None or "visit" in world.accounts[pool, channel]:
+        if used is None or world.is_for_guests(pool, channel):
             continue
         streak = int(world.accounts[pool, channel].get("pinned_streak", 0))
         if streak >= 8 or not any(world.fits(job, used) for job in world.line(pool, channel)):
@@ -224,7 +229,7 @@ def _idle(world: World) -> Iterator[str]:
     for name in world.seen.under("pending"):
         pool, pin = (name, "") if name.count(":") == 1 else split_member(name)
         owned = [channel for own, channel in world.accounts if own == pool]
-        channels = [pin] if pin else [channel for channel in owned if "visit" not in world.accounts[pool, channel]]
+        channels = [pin] if pin else [channel for channel in owned if not world.is_for_guests(pool, channel)]
         for job, channel in itertools.product(world.line(pool, pin), channels):
             used = world.room(pool, channel)
             is_open = used is not None and not world.is_due(pool, channel) and world.serves(pool, channel, job)

@@ -519,6 +519,34 @@ def test_the_gate_sends_a_removed_accounts_own_job_back(fleet: Fleet) -> None:
     assert fleet.status("pinned") == "failed"
 
 
+@pytest.mark.parametrize("revive", ["check", "operator"])
+def test_an_account_that_was_disabled_for_its_own_token_takes_guests_alone(fleet: Fleet, revive: str) -> None:
+    fleet.put("c1", 2)
+    fleet.bring("ill", "S", channel="c1")
+    invite(fleet, "waits", limit=1)
+    fleet.handback("ill", "401", disable=revive, known="S")
+
+    fleet.submit("j2")
+
+    assert (fleet.account("c1")["state"], fleet.free()) == ("disabled", [])
+    assert [fleet.state(job) for job in ("ill", "waits", "j2")] == ["P", "R", "P"]
+    fleet.claim("waits")
+    assert fleet.mark_submitting("waits")[0] == "ok"
+    assert invite(fleet, "full", limit=1, mode="refuse") == "full"
+    assert fleet.submit("j3", pin="c1", mode="refuse") == ["unusable"]
+
+
+@pytest.mark.parametrize("state", ["paused", "draining", "disabled"])
+def test_an_account_that_its_operator_stopped_takes_no_guest(fleet: Fleet, state: str) -> None:
+    fleet.put("c1", 2)
+    fleet.bring("holds", "A", channel="c1")
+    fleet.stand("c1", state)
+
+    assert invite(fleet, "j1", mode="refuse") == "unusable"
+    invite(fleet, "j2")
+    assert fleet.state("j2") == "P"
+
+
 def test_a_refusal_of_a_removed_accounts_token_stops_no_visit(fleet: Fleet) -> None:
     fleet.put("c1", 2)
     fleet.bring("old", "S", channel="c1")
