@@ -21,7 +21,7 @@ local function end_unserved(job, keep_s)
   if not is_held(job) or redis.call('EXISTS', lease_key(job)) == 1 then return false end
   local status, pool, pin, limit = fields(job_key(job), 'status', 'pool', 'pin', 'limit')
   if FINAL[status] then return false end
-  local why = closed_ms > 0 and { 'throttled', int(closed_ms) } or refusal(pool, pin, tonumber(limit))
+  local why = closed_ms > 0 and { 'throttled', int(closed_ms) } or refusal(pool, pin, tonumber(limit), has_token(job))
   local told = why[1] == 'full' and 'throttled' or why[1] .. (why[2] and ' ' .. why[2] or '')
   redis.call('ZREM', pending_key(pool, pin), job)
   release_idempotency(job)

@@ -17,6 +17,7 @@ from dispatcher.access import Access
 from dispatcher.accounts import Accounts
 from dispatcher.connection import Store, command, open_async_store
 from dispatcher.errors import DispatcherError, SettingsError, StoreUnavailable
+from dispatcher.events import reader_of
 from dispatcher.http.app import create_app
 from dispatcher.http.backend import Backend
 from dispatcher.http.errors import STATUSES
@@ -167,6 +168,8 @@ async def test_a_store_that_is_silent_counts_as_away(settings: Settings, account
             learning=Learning(settings),
             jobs=Jobs(settings),
             profiles=Profiles(settings),
+            events=reader_of(str(settings.redis_url), settings.namespace),
+            settings=settings,
             patience_s=0.05,
         )
 
