@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -73,7 +73,7 @@ def upload_of(file: BinaryIO, field: str) -> Upload:
         if head.startswith(signature):
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # it asks for less than BinaryIO
-            size = file.tell()
+            size = file.seek(0, SEEK_END)
             file.seek(0)
             return Upload(size=size, type=type_, object=f"{UPLOADS}/{digest}.{ending}")
     raise RequestInvalid(field, f"Param {field} is neither a png nor a jpeg file, which its first bytes would say")

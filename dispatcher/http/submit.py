@@ -26,7 +26,7 @@ from dispatcher.http.asked import Asked, read_asked
 from dispatcher.http.backend import Backend, TheBackend, TheUser
 from dispatcher.http.document import guarded
 from dispatcher.http.forms import Form, read_form
-from dispatcher.http.full import full, moderated
+from dispatcher.http.full import NO_ACCOUNT, full, moderated
 from dispatcher.http.holding import until_started
 from dispatcher.http.offers import declared
 from dispatcher.models import Job
@@ -38,7 +38,6 @@ from dispatcher.wire import job_body
 
 HELD_LONGER_S = 5.0
 """After the wait the answer is given; until then at most the store holds the job to be unanswered."""
-NO_ACCOUNT = "Required param discord is missing or empty"
 
 router = guarded(prefix="/v1/pixverse", tag="submissions")
 

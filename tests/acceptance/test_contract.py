@@ -16,17 +16,6 @@ from tests.support.ports import free_port
 from tests.support.reports import Reports, listening_for_reports
 from tests.support.up import DEMO, Up
 
-_AWAITED = """
-    cr-01 cr-02 cr-04-realistic cr-04-anime cr-05-16x9 cr-05-9x16 cr-05-1x1 cr-05-4x3 cr-06 cr-08 cr-12 cr-13
-    cr-15 cr-16 cr-18 cr-20 cr-24 cr-26 cr-29 cr-30
-    cs-01 cs-02-0 cs-02-2147483648
-    an-01 an-03 an-04 an-06-1 an-06-11 an-07-Yes an-07-No an-08
-    me-01 me-03
-    bt-01 bt-03 bt-04 bt-05 bt-07 bt-09
-    cb-01 cb-04 cb-05 cb-08
-"""
-AWAITED = frozenset(_AWAITED.split())
-"""Cases of what is not served yet; one that holds all the same fails, so that it is taken off the list."""
 THIRD_PARTY = ("cb-07", "cb-08")
 """Measured on a client's own code; what they ask of us is asserted below."""
 PLAYED = [case for case in CASES["cases"] if case["id"] not in THIRD_PARTY]
@@ -62,12 +51,11 @@ def stage(up: Up, reports: Reports) -> Iterator[Stage]:
     opened.close()
 
 
-def marked(case: dict[str, Any]) -> Any:
-    awaited = [pytest.mark.xfail(raises=AssertionError, reason="not served yet")] if case["id"] in AWAITED else []
-    return pytest.param(case, id=case["id"], marks=awaited)
+def named(case: dict[str, Any]) -> Any:
+    return pytest.param(case, id=case["id"])
 
 
-@pytest.mark.parametrize("case", [marked(case) for case in PLAYED])
+@pytest.mark.parametrize("case", [named(case) for case in PLAYED])
 def test_case(case: dict[str, Any], stage: Stage, record_property: Any) -> None:
     record_property("certainty", case["certainty"])
 
@@ -77,7 +65,7 @@ def test_case(case: dict[str, Any], stage: Stage, record_property: Any) -> None:
         stage.play(case)
 
 
-@pytest.mark.parametrize("case", [marked(case) for case in CASES["cases"] if case["id"] == "cb-07"])
+@pytest.mark.parametrize("case", [named(case) for case in CASES["cases"] if case["id"] == "cb-07"])
 def test_a_completed_job_has_what_ai_labs_asks_of_a_report(
     case: dict[str, Any], stage: Stage, record_property: Any
 ) -> None:
@@ -93,7 +81,7 @@ def test_a_completed_job_has_what_ai_labs_asks_of_a_report(
     assert all(re.search("video|image", file["content_type"]) for file in body["attachments"])
 
 
-@pytest.mark.parametrize("case", [marked(case) for case in CASES["cases"] if case["id"] == "cb-08"])
+@pytest.mark.parametrize("case", [named(case) for case in CASES["cases"] if case["id"] == "cb-08"])
 def test_links_to_results_survive_how_ai_labs_rewrites_them(
     case: dict[str, Any], stage: Stage, record_property: Any
 ) -> None:
@@ -111,7 +99,7 @@ def test_the_cases_are_whole_and_none_is_left_out() -> None:
     ids = [case["id"] for case in CASES["cases"]]
 
     assert len(ids) == len(set(ids)) == CASES["count"] == 87
-    assert {case["id"] for case in PLAYED} | set(THIRD_PARTY) == set(ids) >= AWAITED
+    assert {case["id"] for case in PLAYED} | set(THIRD_PARTY) == set(ids)
     assert Counter(case["certainty"] for case in CASES["cases"]) == {
         "documented": 40,
         "sibling": 29,

@@ -106,7 +106,7 @@ def test_with_another_token_it_is_another_request() -> None:
 def test_the_record_holds_what_a_worker_needs() -> None:
     guest = invite()
 
-    told = table([str(part) for part in submitted(guest)[15:]])
+    told = table([str(part) for part in submitted(guest)[16:]])
 
     assert told["own_sealed"] == guest.sealed
     assert (told["own_masked"], told["own_server"]) == (guest.masked, "1")

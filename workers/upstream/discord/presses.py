@@ -80,13 +80,10 @@ async def found_press(rest: Rest, token: str, channel: str, job: Job, *, applica
     """Read the message anew and find the button on it.
 
     Raises:
-        RequestRejected: the message or the button is gone, disabled, or not the only one of its label; or the button is
-            to be told a prompt, which only a form takes.
+        RequestRejected: the message or the button is gone, disabled, or not the only one of its label.
         AccountRejected, RateLimited, UpstreamUnavailable, UpstreamBlocked: nothing was submitted.
     """
     parent = parent_of(job)
-    if job.prompt:
-        raise RequestRejected(NAME, f"button {job.button} takes a prompt only in {FORM}")
     raw = await rest.message(token, channel, int(parent.messageId))
     message = next(iter(parsed([raw])), None) if raw else None
     if message is None:
