@@ -34,6 +34,30 @@ def _in(file: str, *faults: tuple[str, str, str], killers: tuple[str, ...] = ())
 
 
 MUTANTS: list[Mutant] = [
+    # --- a held answer ---------------------------------------------------------------------------------
+    *_in(
+        "_held",
+        ("'held_until_ms'))) or 0) > now", "'held_until_ms'))) or 0) > 0", "a dead API's job is ended for nobody"),
+        ("or redis.call('EXISTS', lease_key(job)) == 1 then", "then", "a leased job is ended"),
+        ("  redis.call('ZREM', pending_key(pool, pin), job)\n", "", "told 429, and granted later"),
+        ("  release_idempotency(job)\n", "", "the caller's retry is answered with the refused job"),
+        ("  redis.call('HDEL', job_key(job), 'reply_url')", "  redis.call('EXISTS', job_key(job))", "called back, too"),
+        ("if pin ~= '' then refresh(pool, pin) end", "", "an ended visit keeps its channel"),
+        killers=(lua("answer"),),
+    ),
+    *_in(
+        "answer",
+        ("redis.call('HDEL', record, 'held_until_ms')\n", "", "answered, and ended without a word"),
+    ),
+    *_in(
+        "mark_accepted",
+        (
+            "redis.call('HDEL', job_key(job), 'held_until_ms')",
+            "redis.call('EXISTS', job_key(job))",
+            "accepted, and ended",
+        ),
+        killers=(lua("answer"),),
+    ),
     # --- the three that must be known by name ----------------------------------------------------------
     *_in(
         "_slots",
@@ -669,8 +693,8 @@ MUTANTS: list[Mutant] = [
         ("if at == 'R' then", "if false then", "handed to RQ while it runs"),
         ("if status ~= '' then redis.call('ZREM'", "if false then redis.call('ZREM'", "a job on two lists"),
         (
-            "if FINAL[given.status] then redis.call('EXPIRE'",
-            "if false then redis.call('EXPIRE'",
+            "    redis.call('EXPIRE', job_key(job), ARGV[3])\n    if given.reply_url",
+            "    if given.reply_url",
             "final, and kept for ever",
         ),
         ("redis.call('ZADD', slots_key(pool, channel), lease.granted_ms, job)\n", "", "the slot is granted again"),

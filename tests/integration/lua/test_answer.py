@@ -121,3 +121,13 @@ def test_a_pinned_held_job_that_is_refused_leaves_nothing_behind(fleet: Fleet, o
 
     assert (fleet.pending("c1"), fleet.used("c1"), answer(fleet)["status"]) == ([], [], "failed")
     assert "own_sealed" not in fleet.record("j1")
+
+
+def test_the_visit_of_a_held_guest_ends_with_it(fleet: Fleet) -> None:
+    held(fleet, pin="c1", own="a-token")
+    fleet.claim("j1")
+    fleet.stand("c1", "paused")
+
+    assert fleet.mark_submitting("j1") == ["pending", "account paused"]
+
+    assert (fleet.account("c1"), fleet.hash("channels")) == ({}, {})
