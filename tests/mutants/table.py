@@ -42,7 +42,7 @@ MUTANTS: list[Mutant] = [
         ("  redis.call('ZREM', pending_key(pool, pin), job)\n", "", "told 429, and granted later"),
         ("  release_idempotency(job)\n", "", "the caller's retry is answered with the refused job"),
         ("  redis.call('HDEL', job_key(job), 'reply_url')", "  redis.call('EXISTS', job_key(job))", "called back, too"),
-        ("if pin ~= '' then refresh(pool, pin) end", "", "an ended visit keeps its channel"),
+        ("if pin ~= '' then refresh(pool, pin) end", "", "kept for a job that has ended"),
         killers=(lua("answer"),),
     ),
     *_in(

@@ -123,11 +123,13 @@ def test_a_pinned_held_job_that_is_refused_leaves_nothing_behind(fleet: Fleet, o
     assert "own_sealed" not in fleet.record("j1")
 
 
-def test_the_visit_of_a_held_guest_ends_with_it(fleet: Fleet) -> None:
-    held(fleet, pin="c1", own="a-token")
+def test_a_pinned_job_that_ends_while_the_store_learns_keeps_its_channel_from_nobody(fleet: Fleet) -> None:
+    fleet.put("c1")
+    held(fleet, pin="c1")
     fleet.claim("j1")
-    fleet.stand("c1", "paused")
+    fleet.store.client.set(fleet.key("learning"), "a test", px=20_000)
 
-    assert fleet.mark_submitting("j1") == ["pending", "account paused"]
+    assert fleet.handback("j1", "to be tried again") == ["refused"]
 
-    assert (fleet.account("c1"), fleet.hash("channels")) == ({}, {})
+    assert answer(fleet)["refused"].startswith("throttled ")
+    assert fleet.free() == ["c1"]
