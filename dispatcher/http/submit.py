@@ -54,17 +54,30 @@ async def _submit(kind: str, http: HttpRequest, backend: Backend, user: int) -> 
             asked = await asyncio.to_thread(read_asked, model, form, upload_max_bytes=settings.upload_max_bytes)
             options = await _options(http, backend, user, asked, queues=queues)
             job = await _accept(backend, asked, options, form)
-        if not queues:
-            await until_started(backend, job, wait_s=settings.submit_wait_s)
-        job = await backend.do(backend.jobs.answer(job.id))
     except AccountNotFound:
         raise RequestInvalid("discord", NO_ACCOUNT) from None
     except (NoFreeSlot, LeasingClosed, StoreUnavailable) as refusal:
         return await full(backend, kind, refusal, user=user)
+    try:
+        return await _answer(backend, job, is_refusable=options.mode == "refuse", is_held=not queues)
+    except NoFreeSlot as refusal:
+        return await full(backend, kind, refusal, user=user)
+
+
+async def _answer(backend: Backend, job: Job, *, is_refusable: bool, is_held: bool) -> Response:
+    """Answer with what became of an accepted job.
+
+    Raises:
+        NoFreeSlot: it was refused everywhere, and ended.
+        StoreUnavailable: nobody can tell; the job goes on, and a repeated call with its key is answered with it.
+    """
+    if is_held:
+        await until_started(backend, job, wait_s=backend.settings.submit_wait_s)
+    job = await backend.do(backend.jobs.answer(job.id))
     if job.status == "moderated":
         return moderated(job)
     body = job_body(job)
-    if options.mode == "refuse" and job.status in ANSWERED_AS_STARTED:
+    if is_refusable and job.status in ANSWERED_AS_STARTED:
         body["status"] = "started"
     return JSONResponse(body)
 

@@ -111,14 +111,14 @@ SWITCHES: tuple[Switch, ...] = (
     Switch(
         "the gate forgets the limit",
         "mark_submitting",
-        "if redis.call('ZCARD', slots_key(pool, channel)) > tonumber(max_jobs) then",
+        "if redis.call('ZCARD', slots_key(pool, channel)) > most then",
         "if false then",
         ("over-use",),
     ),
     Switch(
         "the gate forgets the account's state",
         "mark_submitting",
-        "if standing ~= 'active' and standing ~= 'draining' then",
+        "if not may_submit then",
         "if standing == '' then",
         ("submitted on a stopped account",),
     ),

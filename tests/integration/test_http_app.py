@@ -24,6 +24,7 @@ from dispatcher.http.errors import STATUSES
 from dispatcher.jobs import Jobs
 from dispatcher.learning import Learning
 from dispatcher.profiles import Profiles
+from dispatcher.requests import REQUESTS
 from dispatcher.settings import Settings
 from tests.support.api import ACCOUNTS, CHANNEL, account_body, discord_token, new_key_text
 from tests.support.ports import free_port
@@ -218,6 +219,12 @@ async def test_the_openapi_document_describes_the_routes(stranger: httpx.AsyncCl
         ("get", f"{ACCOUNTS}/{{channel}}"): {"200", "401", "404", "503"},
         ("post", f"{ACCOUNTS}/{{channel}}"): {"204", "400", "401", "413", "415", "503"},
         ("delete", f"{ACCOUNTS}/{{channel}}"): {"204", "401", "404", "503"},
+        **{
+            ("post", f"/v1/pixverse/{verb}"): {
+                *("200", "400", "401", "404", "409", "413", "415", "422", "429", "503"),
+            }
+            for verb in REQUESTS
+        },
         ("get", "/v1/pixverse/jobs"): {"200", "400", "401", "404", "503"},
         ("get", "/v1/pixverse/jobs/cancel"): {"200", "400", "401", "404", "503"},
         ("get", "/v1/account"): {"200", "401", "503"},

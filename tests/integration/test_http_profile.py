@@ -53,11 +53,11 @@ async def test_empty_text_takes_it_back_and_nothing_changes_nothing(api: httpx.A
     [
         ({"replyUrl": f"https://h/{'a' * 1015}"}, "replyUrl is too long"),
         ({"name": "a" * 256}, "name is too long"),
-        ({"replyUrl": "ftp://example.com"}, "Param replyUrl is not a http:// or https:// URL"),
-        ({"replyUrl": "https://"}, "Param replyUrl is not a http:// or https:// URL"),
+        ({"replyUrl": "ftp://example.com"}, "Param replyUrl value ftp://example.com is not supported"),
+        ({"replyUrl": "https://"}, "Param replyUrl value https:// is not supported"),
         ({"replyUrl": 5}, "Param replyUrl is not text"),
         ({"name": ["Ada"]}, "Param name is not text"),
-        ({"name": "Ada", "replyUrl": "nonsense"}, "Param replyUrl is not a http:// or https:// URL"),
+        ({"name": "Ada", "replyUrl": "nonsense"}, "Param replyUrl value nonsense is not supported"),
     ],
 )
 async def test_what_cannot_be_kept_is_refused_and_nothing_is_stored(
