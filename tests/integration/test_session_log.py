@@ -254,4 +254,4 @@ def test_a_worker_told_twice_to_end_waits_seconds_for_a_store_that_is_away(away:
 
         assert worker.wait(SOON_S) == 0
     assert [told["delivery_id"] for told in log.of("ending not recorded in RQ")] == ["stubborn1-1"]
-    assert log.lines()[-1]["event"] == "worker stopped"
+    assert len(log.of("worker stopped")) == 1  # the books' own thread may speak last
