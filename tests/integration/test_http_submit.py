@@ -141,6 +141,38 @@ async def test_a_moderated_submission_is_answered_422_and_can_be_read(
     assert (read.status_code, read.json()["status"]) == (200, "moderated")
 
 
+async def test_a_submission_that_is_accepted_only_to_be_moderated_is_answered_422(
+    registered: httpx.AsyncClient, fleet: Fleet
+) -> None:
+    def moderate(job: str) -> None:
+        fleet.claim(job)
+        fleet.mark_submitting(job)
+        fleet.mark_accepted(job)
+        fleet.settle(job, "moderated", error="not allowed", known="A")
+
+    answer = await held(registered, fleet, moderate)
+
+    assert (answer.status_code, answer.json()["status"]) == (422, "moderated")
+
+
+async def test_a_repeated_call_for_a_job_that_runs_is_answered_at_once(
+    registered: httpx.AsyncClient, app: FastAPI, fleet: Fleet
+) -> None:
+    waits(app, submit_wait_s=0.01)
+    key = {"Idempotency-Key": "k"}
+    first = await registered.post(f"{V1}/create", json=ASKED, headers=key)
+    job = short_id(first.json()["jobid"])
+    fleet.claim(job)
+    fleet.mark_submitting(job)
+    fleet.mark_accepted(job)
+    waits(app, submit_wait_s=600)
+
+    async with asyncio.timeout(20):
+        again = await registered.post(f"{V1}/create", json=ASKED, headers=key)
+
+    assert (again.status_code, again.json()["jobid"]) == (200, first.json()["jobid"])
+
+
 async def test_an_answer_that_was_given_is_kept(registered: httpx.AsyncClient, app: FastAPI, fleet: Fleet) -> None:
     waits(app, submit_wait_s=0.01)
     answer = await registered.post(f"{V1}/create", json=ASKED)
