@@ -255,7 +255,9 @@ class Slots:
         disable: Revive | None = None,
         never_sent: bool = False,
     ) -> Call[str]:
-        """Return a refused job to its place; ``pending`` or, refused too often, ``failed``.
+        """Return a refused job to its place: ``pending``; or ``failed``, refused too often; or ``refused``.
+
+        ``refused``: its submission's answer was held, no other account took it, and it ended: its caller is told so.
 
         Args:
             lease: the lease to give back.
@@ -286,7 +288,7 @@ class Slots:
 
         def read(reply: Any) -> str:
             match reply:
-                case ["pending" | "failed" as verdict]:
+                case ["pending" | "failed" | "refused" as verdict]:
                     return str(verdict)
                 case ["ok", str(status)]:
                     return status

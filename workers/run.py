@@ -13,7 +13,7 @@ from workers import context as worker
 from workers.claiming import claim
 from workers.context import JobFailed, WorkerContext
 from workers.ledger import DeliveryLedger
-from workers.upstream import JobReturned, PassedOn, Upstream
+from workers.upstream import Ended, JobReturned, PassedOn, Upstream
 
 PASS_ON_PAUSE_S = 1.0
 
@@ -63,6 +63,8 @@ async def _carry_out(context: WorkerContext, ledger: DeliveryLedger) -> str:
     # Outside: a renewal that meets a job just settled finds no lease, and must not call the settled job lost.
     conclusion = ledger.conclusion(outcome)
     status = await ledger.conclude(conclusion)
+    if status == "refused":  # should the store lose that, the job must not wait again: its caller was told no
+        conclusion = ledger.conclusion(Ended(status="failed", error="No other account could take it"))
     context.renewal.recent.remember(ledger.holding(), conclusion)
     return status
 

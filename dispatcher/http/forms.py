@@ -46,6 +46,7 @@ async def read_form(request: Request, *, file_max_bytes: int) -> AsyncIterator[F
         return
     bounded = _Bounded(request.receive, FIELDS_BYTES + file_max_bytes)
     whole = Request(request.scope, bounded.receive)
+    _check_charset(request)
     async with whole.form(max_files=FIELDS_MAX, max_fields=FIELDS_MAX, max_part_size=FIELDS_BYTES) as parts:
         texts = {name: value for name, value in parts.items() if isinstance(value, str) and value}
         files = {name: value.file for name, value in parts.items() if isinstance(value, UploadFile)}
@@ -55,6 +56,18 @@ async def read_form(request: Request, *, file_max_bytes: int) -> AsyncIterator[F
 def _is_form(request: Request) -> bool:
     media_type = request.headers.get("content-type", "").partition(";")[0]
     return media_type.strip().lower() == FORM
+
+
+def _check_charset(request: Request) -> None:
+    """Refuse texts in another encoding than UTF-8; the parser would look up whatever is named.
+
+    Raises:
+        HTTPException: 415.
+    """
+    parameters = (part.partition("=") for part in request.headers["content-type"].lower().split(";")[1:])
+    named = {value.strip(' "') for name, _, value in parameters if name.strip() == "charset"}
+    if named - {"utf-8", "utf8"}:
+        raise HTTPException(415, "Content-Type is not supported; send a form in UTF-8")
 
 
 def _is_empty(value: Any) -> bool:

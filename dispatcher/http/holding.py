@@ -33,6 +33,7 @@ async def until_started(backend: Backend, job: Job, *, wait_s: float) -> None:
                     await changed.wait()
             changed.clear()
             was_started = job.status in STARTED
-            job = await backend.do(backend.jobs.get(job.id))
+            found = await backend.do(backend.jobs.record(job.id))
+            job = found if found is not None else job
             if job.status in STARTED and not was_started:
                 end_s = min(end_s, loop.time() + SETTLES_S)

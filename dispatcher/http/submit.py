@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from dispatcher.errors import (
     AccountNotFound,
+    JobNotFound,
     LeasingClosed,
     NoFreeSlot,
     RequestInvalid,
@@ -56,7 +57,7 @@ async def _submit(kind: str, http: HttpRequest, backend: Backend, user: int) -> 
             job = await _accept(backend, asked, options, form)
     except AccountNotFound:
         raise RequestInvalid("discord", NO_ACCOUNT) from None
-    except (NoFreeSlot, LeasingClosed, StoreUnavailable) as refusal:
+    except (NoFreeSlot, LeasingClosed) as refusal:
         return await full(backend, kind, refusal, user=user)
     try:
         return await _answer(backend, job, is_refusable=options.mode == "refuse", is_held=not queues)
@@ -73,7 +74,10 @@ async def _answer(backend: Backend, job: Job, *, is_refusable: bool, is_held: bo
     """
     if is_held:
         await until_started(backend, job, wait_s=backend.settings.submit_wait_s)
-    job = await backend.do(backend.jobs.answer(job.id))
+    try:
+        job = await backend.do(backend.jobs.answer(job.id))
+    except JobNotFound:  # the store lost its last writes, and may be told of them again
+        raise StoreUnavailable("The store does not know the job any more that it just accepted.") from None
     if job.status == "moderated":
         return moderated(job)
     body = job_body(job)

@@ -1,11 +1,11 @@
 -- A submission whose HTTP answer is held: its caller hears `full` or `throttled`, not that it waits.
 -- Invariant: while `held_until_ms` is ahead the caller has been told nothing, and the job never waits in a line between
 -- two scripts: whichever returns it there ends it, unless its own refill leased it again. `mark A` and `answer` take the
--- field away, before anything good is told; a store that lost that hears of it again by the clock, for the window of
--- learning is longer than an answer is held.
+-- field away, before anything good is told. A store that learns may have lost that: there nobody is ended, and once the
+-- window of learning is over so is the time for which an answer is held.
 
 local function is_held(job)
-  return (tonumber((fields(job_key(job), 'held_until_ms'))) or 0) > now
+  return closed_ms == 0 and (tonumber((fields(job_key(job), 'held_until_ms'))) or 0) > now
 end
 
 -- The job's idempotency key, if it is still its own: the caller may try again with it.
@@ -21,7 +21,7 @@ local function end_unserved(job, keep_s)
   if not is_held(job) or redis.call('EXISTS', lease_key(job)) == 1 then return false end
   local status, pool, pin, limit = fields(job_key(job), 'status', 'pool', 'pin', 'limit')
   if FINAL[status] then return false end
-  local why = closed_ms > 0 and { 'throttled', int(closed_ms) } or refusal(pool, pin, tonumber(limit), has_token(job))
+  local why = refusal(pool, pin, tonumber(limit), has_token(job))
   local told = why[1] == 'full' and 'throttled' or why[1] .. (why[2] and ' ' .. why[2] or '')
   redis.call('ZREM', pending_key(pool, pin), job)
   release_idempotency(job)

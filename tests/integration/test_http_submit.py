@@ -21,6 +21,7 @@ from tests.support.fleet import Fleet
 from tests.support.images import jpeg, png
 
 V1 = "/v1/pixverse"
+FORM = "multipart/form-data"
 ASKED = {"prompt": "a calm sea", "style": "Realistic"}
 FULL = "API query is full and can not accept new pixverse/create requests"
 
@@ -270,6 +271,11 @@ async def test_a_file_is_known_by_its_content_and_kept_in_the_storage(
         ({"files": {"image": png()}, "data": {"motion": "11"}}, 400, "Param motion value 11 is not supported"),
         ({"content": b"x", "headers": {"Content-Type": "text/plain"}}, 415, None),
         ({"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, 400, None),
+        (
+            {"content": b"--b--", "headers": {"Content-Type": "multipart/form-data; boundary=b; charset=undefined"}},
+            415,
+            None,
+        ),
     ],
 )
 async def test_what_is_no_animation_is_refused_and_nothing_is_stored(

@@ -225,6 +225,21 @@ async def test_a_refused_job_waits_again_and_its_account_cools(desk: Desk) -> No
     assert desk.store.client.zscore(desk.store.keys.of("free", POOL), CHANNEL) is None
 
 
+async def test_a_refused_job_whose_answer_is_held_ends_and_is_no_fault_of_the_worker(desk: Desk) -> None:
+    async def refuses(ledger: Ledger) -> Outcome:
+        await ledger.submitting()
+        return Refused(reason="429", cool_s=60)
+
+    desk.upstream.play = refuses
+    job, delivery = desk.enqueue()
+    desk.store.client.hset(desk.store.keys.job(job.id), "held_until_ms", Fleet(desk.store).now_ms() + 60_000)
+
+    await run_job(delivery)
+
+    assert (desk.read(job).status, desk.used()) == ("failed", 0)
+    assert desk.store.client.hget(desk.store.keys.job(job.id), "refused") is not None
+
+
 async def test_a_delivery_that_is_stale_or_whose_job_is_done_touches_no_upstream(desk: Desk) -> None:
     job, delivery = desk.enqueue()
     old = DeliveryId(job.id, DeliveryId.parse(delivery).token - 1)

@@ -38,11 +38,11 @@ MUTANTS: list[Mutant] = [
     *_in(
         "_held",
         ("'held_until_ms'))) or 0) > now", "'held_until_ms'))) or 0) > 0", "a dead API's job is ended for nobody"),
+        ("return closed_ms == 0 and ", "return ", "an answer that the store lost ends a job that was answered"),
         ("or redis.call('EXISTS', lease_key(job)) == 1 then", "then", "a leased job is ended"),
         ("  redis.call('ZREM', pending_key(pool, pin), job)\n", "", "told 429, and granted later"),
         ("  release_idempotency(job)\n", "", "the caller's retry is answered with the refused job"),
         ("  redis.call('HDEL', job_key(job), 'reply_url')", "  redis.call('EXISTS', job_key(job))", "called back, too"),
-        ("if pin ~= '' then refresh(pool, pin) end", "", "kept for a job that has ended"),
         killers=(lua("answer"),),
     ),
     *_in(

@@ -123,13 +123,12 @@ def test_a_pinned_held_job_that_is_refused_leaves_nothing_behind(fleet: Fleet, o
     assert "own_sealed" not in fleet.record("j1")
 
 
-def test_a_pinned_job_that_ends_while_the_store_learns_keeps_its_channel_from_nobody(fleet: Fleet) -> None:
+def test_a_store_that_learns_may_have_lost_an_answer_and_ends_nobody(fleet: Fleet) -> None:
     fleet.put("c1")
     held(fleet, pin="c1")
     fleet.claim("j1")
     fleet.store.client.set(fleet.key("learning"), "a test", px=20_000)
 
-    assert fleet.handback("j1", "to be tried again") == ["refused"]
+    assert fleet.handback("j1", "to be tried again") == ["pending"]
 
-    assert answer(fleet)["refused"].startswith("throttled ")
-    assert fleet.free() == ["c1"]
+    assert (fleet.status("j1"), fleet.pending("c1")) == ("created", ["j1"])
