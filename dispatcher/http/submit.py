@@ -60,12 +60,12 @@ async def _submit(kind: str, http: HttpRequest, backend: Backend, user: int) -> 
     except (NoFreeSlot, LeasingClosed) as refusal:
         return await full(backend, kind, refusal, user=user)
     try:
-        return await _answer(backend, job, is_refusable=options.mode == "refuse", is_held=not queues)
+        return await _answer(backend, job, options, is_held=not queues)
     except NoFreeSlot as refusal:
         return await full(backend, kind, refusal, user=user)
 
 
-async def _answer(backend: Backend, job: Job, *, is_refusable: bool, is_held: bool) -> Response:
+async def _answer(backend: Backend, job: Job, options: Options, *, is_held: bool) -> Response:
     """Answer with what became of an accepted job.
 
     Raises:
@@ -81,7 +81,8 @@ async def _answer(backend: Backend, job: Job, *, is_refusable: bool, is_held: bo
     if job.status == "moderated":
         return moderated(job)
     body = job_body(job)
-    if is_refusable and job.status in ANSWERED_AS_STARTED:
+    is_first = options.idempotency_key is None or job.status != "completed"  # a repeated call may come hours later
+    if options.mode == "refuse" and is_first and job.status in ANSWERED_AS_STARTED:
         body["status"] = "started"
     return JSONResponse(body)
 
