@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import secrets
 import socket
 import sys
 import tempfile
@@ -18,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from pydantic import SecretStr
 
 from bench.stage import Stage, stage
 from bench.verdict import is_clean, verdict
 from dispatcher import Client
-from dispatcher.access import Access
+from dispatcher.access import Access, new_token
 from dispatcher.plan import carry_out
 
 LIMITS = (4, 3, 3)
@@ -35,8 +33,8 @@ TIMEOUT_S = 300.0
 
 def start_api(on: Stage) -> tuple[str, str]:
     """Start the API; its URL and a token."""
-    token = f"user:1-{secrets.token_urlsafe(24)}"
-    carry_out(on.store, Access(on.settings).add(SecretStr(token)))
+    token = new_token(1)
+    carry_out(on.store, Access(on.settings).add(token))
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -50,7 +48,7 @@ def start_api(on: Stage) -> tuple[str, str]:
                 raise
             time.sleep(0.05)
         else:
-            return url, token
+            return url, token.get_secret_value()
 
 
 async def submit_all(url: str, token: str, *, callers: int, seconds: float, query: str = "") -> list[httpx.Response]:

@@ -15,7 +15,7 @@ from dispatcher.errors import JobNotFound, JobStateError, NoReplyUrl, StoreReply
 from dispatcher.keys import Keys
 from dispatcher.models import short_id
 from dispatcher.plan import Plan
-from dispatcher.replies import hash_of, milliseconds
+from dispatcher.replies import hash_of, is_wanted, milliseconds
 from dispatcher.settings import Settings
 
 AGAIN_MS = 60_000
@@ -101,17 +101,17 @@ class Outbox:
 
     def done(self, due: Due) -> Call[bool]:
         """Take a callback out: it was heard. Returns whether it was still the one that waits."""
-        return Call("callback_done", (due.job_id, due.id), _was_it)
+        return Call("callback_done", (due.job_id, due.id), is_wanted("callback_done"))
 
     def put_off(self, due: Due, *, delay_s: float, reason: str) -> Call[bool]:
         """Make a callback again later; returns whether it was still the one that waits."""
         args = (due.job_id, due.id, due.attempts, int(delay_s * 1000), reason[:REASON_CHARACTERS])
-        return Call("callback_put_off", args, _was_it)
+        return Call("callback_put_off", args, is_wanted("callback_put_off"))
 
     def bury(self, due: Due, *, reason: str) -> Call[bool]:
         """Give a callback up, and keep it for people to look at; returns whether it was still the one that waits."""
         args = (due.job_id, due.id, due.attempts, reason[:REASON_CHARACTERS], self.keep_ms)
-        return Call("callback_bury", args, _was_it)
+        return Call("callback_bury", args, is_wanted("callback_bury"))
 
     # --- for people ----------------------------------------------------------------------------------------------
 
@@ -174,16 +174,6 @@ def _aside_ms(busy: Busy) -> int:
 
 def _due(job_id: str, callback_id: str, attempts: str, tried_ms: str, host: str) -> Due:
     return Due(job_id, callback_id, int(attempts), int(tried_ms) / 1000, host)
-
-
-def _was_it(reply: Any) -> bool:
-    match reply:
-        case ["ok"]:
-            return True
-        case ["stale"]:
-            return False
-        case _:
-            raise StoreReplyError("callback", reply)
 
 
 def _scored(reply: Iterable[Sequence[Any]]) -> list[tuple[str, int]]:

@@ -15,7 +15,7 @@ from dispatcher.errors import JobNotFound, JobStateError, LinksUnavailable, Stor
 from dispatcher.handoff import subject_of
 from dispatcher.keys import Keys
 from dispatcher.models import Attachment, Job, short_id
-from dispatcher.replies import hash_of
+from dispatcher.replies import hash_of, is_wanted
 from dispatcher.settings import Settings
 
 JOIN_MS = 30_000
@@ -129,19 +129,9 @@ class Links:
         ends = [end for url in urls.values() if (end := end_ms(url)) is not None]
         pairs = [part for pair in urls.items() for part in pair]
         told = (job_of(refresh_id), refresh_id, "ok", "")
-        return Call("links_told", (*told, KNOWN_MS, min(ends, default=0), *pairs), _was_wanted)
+        return Call("links_told", (*told, KNOWN_MS, min(ends, default=0), *pairs), is_wanted("links_told"))
 
     def refuse(self, refresh_id: str, reason: str) -> Call[bool]:
         """Answer a refresh with why there are no links; returns whether it still wanted an answer."""
         args = (job_of(refresh_id), refresh_id, "refused", reason, ASKED_S * 1000, 0)
-        return Call("links_told", args, _was_wanted)
-
-
-def _was_wanted(reply: Any) -> bool:
-    match reply:
-        case ["ok"]:
-            return True
-        case ["stale"]:
-            return False
-        case _:
-            raise StoreReplyError("links_told", reply)
+        return Call("links_told", args, is_wanted("links_told"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from dispatcher.errors import StoreReplyError
 
 _SEED_MAX = 2_147_483_646
 
@@ -17,6 +19,21 @@ def entropy() -> int:
 def table(flat: Sequence[str]) -> dict[str, str]:
     """Read HGETALL's flat list as it comes out of a script."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def is_wanted(script: str) -> Callable[[Any], bool]:
+    """Read the reply of a script that was told an outcome: whether anybody still wanted it (``ok`` or ``stale``)."""
+
+    def read(reply: Any) -> bool:
+        match reply:
+            case ["ok"]:
+                return True
+            case ["stale"]:
+                return False
+            case _:
+                raise StoreReplyError(script, reply)
+
+    return read
 
 
 def milliseconds(reply: Any) -> int:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from dispatcher.registration import NumberAsSent
 
+JSON = "application/json"
 ACCOUNT_BODY_BYTES = 64 * 1024
 """The largest account is a Discord token of some 100 characters and two ids."""
 
@@ -27,7 +28,7 @@ async def read_json_object(
     Raises:
         HTTPException: 413 over ``limit_bytes``, 415 not UTF-8 JSON by its headers, 400 not UTF-8 or not JSON.
     """
-    _check_type(request)
+    media_type_of(request, JSON)
     text = await _read(request, limit_bytes)
     if text and "content-type" not in request.headers:
         raise HTTPException(415, "Content-Type is missing; send application/json")
@@ -39,32 +40,43 @@ async def read_json_object(
     return {}
 
 
-def _check_type(request: Request) -> None:
+def media_type_of(request: Request, *known: str) -> str | None:
+    """Return which of these media types the body has by its headers; None if they say nothing.
+
+    Raises:
+        HTTPException: 415 for any other, for another encoding than UTF-8, and for a compressed body.
+    """
     given = request.headers.get("content-type")
     encoding = request.headers.get("content-encoding", "identity")
     if encoding.strip().lower() != "identity":
         raise HTTPException(415, "Content-Encoding is not supported; send the body as it is")
     if given is None:
-        return
+        return None
     media_type, *parameters = (part.strip().lower() for part in given.split(";"))
     charsets = {part.partition("=")[2].strip(' "') for part in parameters if part.startswith("charset=")}
-    if media_type != "application/json" or charsets - {"utf-8", "utf8"}:
-        raise HTTPException(415, "Content-Type is not supported; send application/json in UTF-8")
+    if media_type not in known or charsets - {"utf-8", "utf8"}:
+        raise HTTPException(415, f"Content-Type is not supported; send {' or '.join(known)} in UTF-8")
+    return media_type
 
 
 async def _read(request: Request, limit_bytes: int) -> bytes:
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:18]) > limit_bytes:
-        _too_large(limit_bytes)
+        too_large(limit_bytes)
     received = bytearray()
     async for chunk in request.stream():
         received += chunk
         if len(received) > limit_bytes:
-            _too_large(limit_bytes)
+            too_large(limit_bytes)
     return bytes(received)
 
 
-def _too_large(limit_bytes: int) -> NoReturn:
+def too_large(limit_bytes: int) -> NoReturn:
+    """Refuse a body that has more bytes.
+
+    Raises:
+        HTTPException: 413.
+    """
     raise HTTPException(413, f"Request body is larger than {limit_bytes} bytes")
 
 

@@ -21,7 +21,7 @@ MEANINGS = {
     404: "There is no such thing of yours",
     409: "The Idempotency-Key was used with another body",
     413: "The body is too large",
-    415: "The body is not declared as JSON in UTF-8",
+    415: "The body is not declared as what the call takes, in UTF-8",
     503: "The store does not answer, or is learning; `Retry-After` says when to come back",
 }
 RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer", "minimum": 0}}}

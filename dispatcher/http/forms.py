@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
-from dispatcher.http.body import read_json_object
+from dispatcher.http.body import JSON, media_type_of, read_json_object, too_large
 
 FIELDS_BYTES = 64 * 1024
 """All that is no file; the largest prompts, with four bytes a character, take 4 KiB."""
@@ -40,34 +39,16 @@ async def read_form(request: Request, *, file_max_bytes: int) -> AsyncIterator[F
     Raises:
         HTTPException: 413 too large, 415 neither JSON nor a form by its headers, 400 not what these say.
     """
-    if not _is_form(request):
+    if media_type_of(request, JSON, FORM) != FORM:
         given = await read_json_object(request, limit_bytes=FIELDS_BYTES)
         yield Form({name: value for name, value in given.items() if not _is_empty(value)})
         return
     bounded = _Bounded(request.receive, FIELDS_BYTES + file_max_bytes)
     whole = Request(request.scope, bounded.receive)
-    _check_charset(request)
     async with whole.form(max_files=FIELDS_MAX, max_fields=FIELDS_MAX, max_part_size=FIELDS_BYTES) as parts:
         texts = {name: value for name, value in parts.items() if isinstance(value, str) and value}
         files = {name: value.file for name, value in parts.items() if isinstance(value, UploadFile)}
         yield Form(texts, files)
-
-
-def _is_form(request: Request) -> bool:
-    media_type = request.headers.get("content-type", "").partition(";")[0]
-    return media_type.strip().lower() == FORM
-
-
-def _check_charset(request: Request) -> None:
-    """Refuse texts in another encoding than UTF-8; the parser would look up whatever is named.
-
-    Raises:
-        HTTPException: 415.
-    """
-    parameters = (part.partition("=") for part in request.headers["content-type"].lower().split(";")[1:])
-    named = {value.strip(' "') for name, _, value in parameters if name.strip() == "charset"}
-    if named - {"utf-8", "utf8"}:
-        raise HTTPException(415, "Content-Type is not supported; send a form in UTF-8")
 
 
 def _is_empty(value: Any) -> bool:
@@ -86,5 +67,5 @@ class _Bounded:
         message = await self._receive()
         self._bytes += len(message.get("body", b""))
         if self._bytes > self._limit_bytes:
-            raise HTTPException(413, f"Request body is larger than {self._limit_bytes} bytes")
+            too_large(self._limit_bytes)
         return message

@@ -20,7 +20,7 @@ from dispatcher.http.backend import Backend
 from dispatcher.http.errors import RETRY_AFTER_S
 from dispatcher.models import Account, Job
 
-NO_ACCOUNT = "Required param discord is missing or empty"
+NO_DISCORD = "Required param discord is missing or empty"
 """Who has no account, and names none by its token: the first of the missing values is told."""
 FULL_RETRY_AFTER_S = 10
 """The contract asks its clients to wait "at least 10..30 seconds"."""
@@ -36,7 +36,7 @@ async def full(backend: Backend, kind: str, refusal: DispatcherError, *, user: i
     if isinstance(refusal, NoFreeSlot) and refusal.why == "unusable":
         accounts = await backend.carry_out(backend.accounts.list(user=user))
         if not accounts:
-            raise RequestInvalid("discord", NO_ACCOUNT)
+            raise RequestInvalid("discord", NO_DISCORD)
         error = f"No account can take jobs: {_states(accounts)}"
         return _refused(503, {"error": error}, FULL_RETRY_AFTER_S)
     body: dict[str, Any] = {"error": f"API query is full and can not accept new pixverse/{kind} requests"}

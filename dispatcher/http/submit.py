@@ -27,11 +27,11 @@ from dispatcher.http.asked import Asked, read_asked
 from dispatcher.http.backend import Backend, TheBackend, TheUser
 from dispatcher.http.document import guarded
 from dispatcher.http.forms import Form, read_form
-from dispatcher.http.full import NO_ACCOUNT, full, moderated
+from dispatcher.http.full import NO_DISCORD, full, moderated
 from dispatcher.http.holding import until_started
 from dispatcher.http.offers import declared
 from dispatcher.models import Job
-from dispatcher.options import Options
+from dispatcher.options import KEY_CHARACTERS, Options
 from dispatcher.presses import pressed
 from dispatcher.requests import REQUESTS, Button, Request
 from dispatcher.storage import Storage
@@ -56,7 +56,7 @@ async def _submit(kind: str, http: HttpRequest, backend: Backend, user: int) -> 
             options = await _options(http, backend, user, asked, queues=queues)
             job = await _accept(backend, asked, options, form)
     except AccountNotFound:
-        raise RequestInvalid("discord", NO_ACCOUNT) from None
+        raise RequestInvalid("discord", NO_DISCORD) from None
     except (NoFreeSlot, LeasingClosed) as refusal:
         return await full(backend, kind, refusal, user=user)
     try:
@@ -148,10 +148,10 @@ async def _keep_files(backend: Backend, request: Request, form: Form) -> None:
 
 
 def _idempotency_key(http: HttpRequest) -> str | None:
-    try:
-        return Options(idempotency_key=http.headers.get("idempotency-key")).idempotency_key
-    except RequestInvalid as error:
-        raise RequestInvalid("Idempotency-Key", "Header Idempotency-Key must have 1 to 255 characters") from error
+    key = http.headers.get("idempotency-key")
+    if key is not None and not 1 <= len(key) <= KEY_CHARACTERS:
+        raise RequestInvalid("Idempotency-Key", f"Header Idempotency-Key must have 1 to {KEY_CHARACTERS} characters")
+    return key
 
 
 def _is_true(http: HttpRequest, name: str) -> bool:

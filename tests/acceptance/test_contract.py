@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from bench.hook import Hook
 from tests.support.contract import CASES, JOBS, Stage
 from tests.support.ports import free_port
-from tests.support.reports import Reports, listening_for_reports
 from tests.support.up import DEMO, Up
 
 THIRD_PARTY = ("cb-07", "cb-08")
@@ -39,14 +39,14 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 @pytest.fixture(scope="module")
-def reports() -> Iterator[Reports]:
-    with listening_for_reports() as listener:
-        yield listener
+def hook() -> Iterator[Hook]:
+    with Hook() as listening:
+        yield listening
 
 
 @pytest.fixture
-def stage(up: Up, reports: Reports) -> Iterator[Stage]:
-    opened = Stage(up, reports, closed_url=f"http://127.0.0.1:{free_port()}")
+def stage(up: Up, hook: Hook) -> Iterator[Stage]:
+    opened = Stage(up, hook, closed_url=f"http://127.0.0.1:{free_port()}")
     yield opened
     opened.close()
 

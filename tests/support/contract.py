@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 
+from bench.hook import Hook
 from dispatcher import Client, Create, Job
 from dispatcher.access import Access, new_token
 from dispatcher.connection import open_store
@@ -26,7 +27,6 @@ from dispatcher.plan import carry_out
 from dispatcher.settings import Settings
 from tests.support.expectations import check
 from tests.support.images import jpeg, png
-from tests.support.reports import Reports
 from tests.support.up import SERVER, Up, until
 
 CASES: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "contract-cases.json").read_text())
@@ -50,7 +50,7 @@ class Stage:
     """One case's world: users, channels and tokens that no other case has."""
 
     up: Up
-    reports: Reports
+    hook: Hook
     closed_url: str
     number: int = field(default_factory=lambda: next(_NUMBERS))
     values: dict[str, str] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Stage:
     def __post_init__(self) -> None:
         for letter in "ABC":
             self.values[f"DISCORD_{letter}"] = f"MTE5{letter}{secrets.token_hex(16)}.GxYz12.{secrets.token_hex(18)}"
-        self.values |= {"SERVER": SERVER, "LISTENER": self.reports.url_of(f"case-{self.number}")}
+        self.values |= {"SERVER": SERVER, "LISTENER": f"{self.hook.url}/case-{self.number}"}
         self.values["TOKEN"] = self.token(self.user)
         self.values["TOKEN_OTHER_USER"] = self.token(self.user + 1)
 
@@ -197,15 +197,19 @@ class Stage:
         if "job_status" in expected:
             assert self.client.wait(jobid, timeout_s=60).status == expected["job_status"]
             return
-        report = self.reports.wait_for(f"/case-{self.number}")
-        assert (report.method, report.path) == (expected["method"], f"/case-{self.number}{expected['path']}")
-        body = json.loads(report.body)
+        prefix = f"/case-{self.number}/"
+        heard = until(lambda: next((call for call in self.hook.heard if call.path.startswith(prefix)), None), "a call")
+        assert ("POST", heard.path) == (
+            expected["method"],
+            f"/case-{self.number}{expected['path']}",
+        )
+        body = json.loads(heard.body)
         if expected.get("json_equals"):
             assert body == self.call("GET", f"{JOBS}/?jobid={jobid}").json()
         subset = {name: expected[name] for name in ("json_subset", "json_types") if name in expected}
         check(httpx.Response(200, json=body), self.filled(subset))
         if "content_type" in expected:
-            assert report.content_type.partition(";")[0] == expected["content_type"]
+            assert heard.headers["content-type"].partition(";")[0] == expected["content_type"]
 
 
 _JOBS: dict[str, Callable[[Stage], Job]] = {
